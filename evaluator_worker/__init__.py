@@ -1,0 +1,1 @@
+"""evaluator_worker: see README.md, "Reading the code"."""

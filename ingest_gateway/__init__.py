@@ -1,0 +1,1 @@
+"""ingest_gateway: see README.md, "Reading the code"."""

@@ -1,0 +1,1 @@
+"""ledger_sealer: see README.md, "Reading the code"."""

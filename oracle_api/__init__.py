@@ -1,0 +1,1 @@
+"""oracle_api: see README.md, "Reading the code"."""

@@ -1,0 +1,31 @@
+"""The one place that reads the clock, so that everything else can be given a time."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+MICROS_PER_SECOND = 1_000_000
+
+
+def now_micros() -> int:
+    """Wall-clock time in microseconds since 1970-01-01 UTC."""
+    return time.time_ns() // 1_000
+
+
+def monotonic_seconds() -> float:
+    """A clock that never goes back, in seconds from an arbitrary start; for time-outs and durations."""
+    return time.monotonic()
+
+
+def to_iso(micros: int) -> str:
+    """Microseconds since 1970 as an RFC 3339 UTC time with six decimals: `2026-05-13T10:00:00.000000Z`."""
+    seconds, fraction = divmod(micros, MICROS_PER_SECOND)
+    stamp = datetime.fromtimestamp(seconds, UTC)
+    return f"{stamp:%Y-%m-%dT%H:%M:%S}.{fraction:06d}Z"
+
+
+def to_micros(moment: datetime) -> int:
+    """An aware `datetime` as microseconds since 1970, exactly (no float on the way)."""
+    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * MICROS_PER_SECOND + delta.microseconds

@@ -1,0 +1,1 @@
+"""score_aggregator: see README.md, "Reading the code"."""
