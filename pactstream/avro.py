@@ -1,0 +1,127 @@
+"""Avro in Confluent's wire format: a zero byte, the schema id as 4 big-endian bytes, the binary record.
+
+The ids are fixed in `schemas/registry.json`, so that neither side needs a registry at run time. A record is
+written with the newest version of its schema and read with the version that its id names, resolved to the
+newest (Avro 1.12, "Schema Resolution").
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from functools import cache
+from io import BytesIO
+from typing import Any, NamedTuple
+
+import fastavro
+
+from pactstream import schema_files
+from pactstream.errors import Fatal, InvalidInput
+
+MAGIC = 0
+HEADER_BYTES = 5
+
+# What fastavro raises on bytes that are not what the schema says.
+_DECODE_FAULTS = (EOFError, IndexError, KeyError, OverflowError, TypeError, ValueError, struct.error)
+
+
+class RegisteredSchema(NamedTuple):
+    """One version of one subject: `id` is what records carry, `schema` is ready for fastavro."""
+
+    id: int
+    subject: str
+    version: int
+    name: str
+    text: str
+    schema: Any
+
+
+@cache
+def registered() -> tuple[RegisteredSchema, ...]:
+    """Every version of every schema, by id.
+
+    Raises:
+        Fatal: the registry file or a schema is not readable: the installation is damaged.
+    """
+    try:
+        entries = json.loads(schema_files.read_text("registry.json"))
+        found = [_load(entry) for entry in entries]
+    except (OSError, ValueError, KeyError) as error:
+        raise Fatal(f"schemas/registry.json cannot be read: {error}") from error
+    return tuple(sorted(found, key=lambda one: one.id))
+
+
+def encode(name: str, record: Mapping[str, Any]) -> bytes:
+    """A record of the schema `name` (`TelemetryBatch`) in wire format.
+
+    Raises:
+        InvalidInput: a field is missing or has the wrong type.
+    """
+    latest = _latest()[name]
+    out = BytesIO()
+    out.write(struct.pack(">bI", MAGIC, latest.id))
+    try:
+        fastavro.schemaless_writer(out, latest.schema, record)
+    except _DECODE_FAULTS as error:
+        raise InvalidInput(f"not a {name}: {error}") from error
+    return out.getvalue()
+
+
+def decode(data: bytes | None) -> tuple[str, dict[str, Any]]:
+    """The schema's name and the record, in the shape of that schema's newest version.
+
+    Raises:
+        InvalidInput: no record, not this wire format, an unknown id, or bytes that do not fit the schema.
+    """
+    if data is None or len(data) < HEADER_BYTES or data[0] != MAGIC:
+        raise InvalidInput("not an Avro record in Confluent wire format")
+    schema_id = int.from_bytes(data[1:HEADER_BYTES], "big")
+    writer = _by_id().get(schema_id)
+    if writer is None:
+        raise InvalidInput(f"schema id {schema_id} is not in schemas/registry.json")
+    reader = _latest()[writer.name]
+    body = BytesIO(data)
+    body.seek(HEADER_BYTES)
+    try:
+        record = fastavro.schemaless_reader(
+            body, writer.schema, None if reader is writer else reader.schema, return_record_name=False
+        )
+    except _DECODE_FAULTS as error:
+        raise InvalidInput(f"not a {writer.name}: {type(error).__name__} {error}".rstrip()) from error
+    if body.read(1):
+        raise InvalidInput(f"bytes follow the {writer.name}")
+    return writer.name, record
+
+
+def decode_as(name: str, data: bytes | None) -> dict[str, Any]:
+    """As `decode`, and refuses a record of another schema.
+
+    Raises:
+        InvalidInput: as `decode`, or the record is of another schema.
+    """
+    found, record = decode(data)
+    if found != name:
+        raise InvalidInput(f"expected a {name}, found a {found}")
+    return record
+
+
+def _load(entry: Mapping[str, Any]) -> RegisteredSchema:
+    text = schema_files.read_text(entry["file"])
+    # Each version is parsed with a private set of names: two versions share theirs.
+    schema = fastavro.parse_schema(json.loads(text), named_schemas={})
+    return RegisteredSchema(entry["id"], entry["subject"], entry["version"], entry["name"], text, schema)
+
+
+@cache
+def _by_id() -> dict[int, RegisteredSchema]:
+    return {one.id: one for one in registered()}
+
+
+@cache
+def _latest() -> dict[str, RegisteredSchema]:
+    latest: dict[str, RegisteredSchema] = {}
+    for one in registered():
+        if one.name not in latest or one.version > latest[one.name].version:
+            latest[one.name] = one
+    return latest
