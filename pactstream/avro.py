@@ -12,7 +12,7 @@ import struct
 from collections.abc import Mapping
 from functools import cache
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import fastavro
 
@@ -84,14 +84,12 @@ def decode(data: bytes | None) -> tuple[str, dict[str, Any]]:
     body = BytesIO(data)
     body.seek(HEADER_BYTES)
     try:
-        record = fastavro.schemaless_reader(
-            body, writer.schema, None if reader is writer else reader.schema, return_record_name=False
-        )
+        record = fastavro.schemaless_reader(body, writer.schema, None if reader is writer else reader.schema)
     except _DECODE_FAULTS as error:
         raise InvalidInput(f"not a {writer.name}: {type(error).__name__} {error}".rstrip()) from error
     if body.read(1):
         raise InvalidInput(f"bytes follow the {writer.name}")
-    return writer.name, record
+    return writer.name, cast(dict[str, Any], record)
 
 
 def decode_as(name: str, data: bytes | None) -> dict[str, Any]:

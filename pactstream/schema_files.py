@@ -1,4 +1,4 @@
-"""Finds the files of `schemas/`: inside the package in a wheel, at the top of the repository in a checkout."""
+"""Finds the files of `schemas/`: inside the package in a wheel, at the top of the tree in a checkout."""
 
 from __future__ import annotations
 

@@ -72,12 +72,12 @@ class ServiceSettings(KafkaSettings):
     deployment: str = Field(
         "pactstream.local",
         pattern=r"\A[a-z0-9.-]{1,100}\Z",
-        description="Name of this deployment: first part of every log's origin, issuer of reports. A domain you own.",
+        description="Name of this deployment, a domain you own: first part of every log's origin.",
     )
     instance: str = Field(
         default_factory=socket.gethostname,
         pattern=r"\A[A-Za-z0-9._-]{1,100}\Z",
-        description="Name of this process, the same after a restart and different from its peers': it names the "
+        description="Name of this process: the same after a restart, different from its peers'. Part of the "
         "transactional id, by which a restarted process cuts off its former self. Default: the host name.",
     )
     bind_host: str = Field("127.0.0.1", description="Address that the service listens on.")

@@ -1,0 +1,1 @@
+"""Kafka: client settings, topics, the transactional loop, compacted topics as tables."""
