@@ -1,0 +1,88 @@
+"""Publishing from asyncio: a record is awaited until the brokers have acknowledged it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from threading import Thread
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from pactstream.errors import Backpressure, InvalidInput
+from pactstream.kafka import config, topics
+from pactstream.kafka.records import Headers
+from pactstream.settings import KafkaSettings
+
+_log = logging.getLogger(__name__)
+_POLL_SECONDS = 0.1
+_CLOSE_SECONDS = 10.0
+
+
+class Publisher:
+    """An idempotent producer for one event loop. Not transactional: each record stands by itself."""
+
+    def __init__(
+        self, settings: KafkaSettings, *, queue_records: int = 20_000, timeout_seconds: float = 10
+    ) -> None:
+        self._settings = settings
+        self._producer = Producer(
+            config.producer(settings)
+            | {
+                "queue.buffering.max.messages": queue_records,
+                "delivery.timeout.ms": int(timeout_seconds * 1_000),
+            }
+        )
+        self._stopping = False
+        self._thread = Thread(target=self._serve, name="publisher", daemon=True)
+        self._thread.start()
+
+    async def publish(self, topic: str, key: bytes, value: bytes, *, headers: Headers = ()) -> None:
+        """Returns once all in-sync replicas have the record.
+
+        Raises:
+            Backpressure: the queue is full or the brokers do not acknowledge in time. The record may have been
+                written all the same; whoever sends it again must send it with the same event ids.
+            InvalidInput: the record is larger than the brokers take.
+        """
+        loop = asyncio.get_running_loop()
+        acknowledged: asyncio.Future[None] = loop.create_future()
+
+        def settle(error: KafkaError | None) -> None:
+            if acknowledged.done():
+                return  # whoever waited has gone away
+            if error is None:
+                acknowledged.set_result(None)
+            else:
+                acknowledged.set_exception(_classify(error))
+
+        def on_delivery(error: KafkaError | None, _: Message) -> None:
+            loop.call_soon_threadsafe(settle, error)
+
+        full_name = topics.name(self._settings, topic)
+        try:
+            self._producer.produce(full_name, value, key, on_delivery=on_delivery, headers=list(headers))
+        except BufferError:
+            raise Backpressure("the queue to Kafka is full") from None
+        except KafkaException as error:
+            raise _classify(error.args[0]) from error
+        await acknowledged
+
+    def close(self) -> None:
+        """Send what is queued, waiting a bounded time, and stop."""
+        left = self._producer.flush(_CLOSE_SECONDS)
+        if left:
+            _log.error(
+                "%d records were not acknowledged before the stop; their senders were not told yes", left
+            )
+        self._stopping = True
+        self._thread.join()
+
+    def _serve(self) -> None:
+        while not self._stopping:
+            self._producer.poll(_POLL_SECONDS)
+
+
+def _classify(error: KafkaError) -> Backpressure | InvalidInput:
+    if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+        return InvalidInput("the batch is larger than Kafka takes")
+    return Backpressure(f"Kafka did not acknowledge: {error.str()}", retry_after_seconds=2)
