@@ -136,9 +136,7 @@ class _Session:
         self._events = 0
         self._next_offsets: dict[int, int] = {}
         self._lost: KafkaException | None = None
-        self._producer = Producer(
-            config.transactional_producer(settings, f"{plan.group}-{settings.instance}")
-        )
+        self._producer = Producer(config.transactional_producer(settings, f"{plan.group}-{settings.instance}"))
         self._consumer = Consumer(config.consumer(settings, plan.group))
 
     def run(self, stop: Event) -> None:

@@ -147,9 +147,7 @@ class Changes:
     (an operator registers an agent) and take tens of milliseconds.
     """
 
-    def __init__(
-        self, settings: KafkaSettings, transactional_id: str, tables: Iterable[Table[object]]
-    ) -> None:
+    def __init__(self, settings: KafkaSettings, transactional_id: str, tables: Iterable[Table[object]]) -> None:
         self._settings = settings
         self._transactional_id = transactional_id
         self._tables = tuple(tables)
