@@ -1,0 +1,1 @@
+"""The ledger's formats and proofs: leaves, Merkle tree, checkpoints, segments, their audit. Pure: no I/O."""

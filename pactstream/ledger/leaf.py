@@ -1,0 +1,330 @@
+"""A leaf: the public view of one event, as RFC 8785 JSON, linked to its agent's previous leaf.
+
+Private values never stand in a leaf. Each is replaced by a commitment, SHA-256(salt ‖ value bytes), with a
+fresh 16-byte salt; the salt and the value (together: the opening) are kept apart, so that erasing them leaves
+every hash and every proof as it was, and disclosing one reveals that one only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from pactstream import canonical, clock
+from pactstream.canonical import MAX_SAFE_INTEGER, value_bytes
+from pactstream.errors import InvalidInput
+from pactstream.ledger import merkle
+
+if TYPE_CHECKING:
+    from pactstream.pacts.verdict import Verdict
+
+SALT_BYTES = 16
+MAX_LEAF_BYTES = 65_535
+"""What an entry of a C2SP tlog-tiles bundle can hold."""
+MAX_COMMITTED_KEYS = 128
+"""An object with more members, or with longer keys in all, is committed to as one value."""
+MAX_COMMITTED_KEY_CHARS = 8_192
+MAX_LISTED_VIOLATIONS = 100
+"""A leaf lists these and counts the rest in `verdict.omitted`."""
+
+Hex32 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+Uuid = Annotated[str, Meta(pattern=r"\A[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")]
+Time = Annotated[str, Meta(pattern=r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z\Z")]
+Count = Annotated[int, Meta(ge=0, le=MAX_SAFE_INTEGER)]
+Ordinal = Annotated[int, Meta(ge=1, le=MAX_SAFE_INTEGER)]
+
+
+class LeafError(InvalidInput):
+    """Bytes that are no leaf, or an event that cannot become one."""
+
+
+class AgentHead(NamedTuple):
+    """The end of one agent's chain: the sequence number and the RFC 6962 hash of its latest leaf."""
+
+    sequence: int
+    leaf_hash: bytes
+
+
+GENESIS = AgentHead(0, bytes(merkle.HASH_BYTES))
+"""The head of an agent without leaves."""
+
+# In each struct below the fields stand in the order of their encoded names: msgspec then writes RFC 8785 order
+# without sorting (a test checks it).
+
+
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where an event came in: the Kafka record, and the event's index in that record's batch."""
+
+    index: Count
+    offset: Count
+    partition: Count
+    topic: str
+
+
+class PactRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """The pact an event names; version and content hash stand with a verdict."""
+
+    hash: Hex32 | None = None
+    id: Uuid
+    version: Ordinal | None = None
+
+
+class LeafViolation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """A violation without its value: that is committed to as `violations.<i>.value`."""
+
+    param_path: str
+    rule: str
+    severity: str
+
+
+class LeafVerdict(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True, kw_only=True
+):
+    """How the event was judged; `omitted` counts the violations beyond `MAX_LISTED_VIOLATIONS`."""
+
+    bound: bool
+    omitted: Count = 0
+    severity: str | None = None
+    valid: bool
+    violations: tuple[LeafViolation, ...]
+
+
+class Leaf(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True, kw_only=True
+):
+    """One event in the ledger. Null fields are absent; times are RFC 3339, UTC, microseconds."""
+
+    agent_id: Uuid
+    commitments: dict[str, Hex32] = msgspec.field(default_factory=dict)
+    event_id: Uuid
+    latency_ms: int | float | None = None
+    occurred_at: Time
+    outcome: str | None = None
+    pact: PactRef | None = None
+    parent_event_id: Uuid | None = None
+    previous: Hex32
+    received_at: Time
+    room_id: str | None = None
+    sequence: Ordinal
+    session_id: str
+    source: Source
+    tenant: str
+    token_count: Count | None = None
+    tool: str | None = None
+    type: Annotated[str, Meta(min_length=1)]
+    v: Literal[1]
+    verdict: LeafVerdict | None = None
+
+    @property
+    def previous_head(self) -> AgentHead:
+        """The agent's head that this leaf claims to follow."""
+        return AgentHead(self.sequence - 1, bytes.fromhex(self.previous))
+
+
+class BuiltLeaf(NamedTuple):
+    """A new leaf, the openings of its commitments as JSON (None without any), and the agent's new head."""
+
+    leaf: bytes
+    private: bytes | None
+    head: AgentHead
+
+
+def build_leaf(
+    event: Mapping[str, Any],
+    verdict: Verdict | None,
+    *,
+    agent_id: str,
+    tenant: str,
+    received_at: str,
+    source: Source,
+    head: AgentHead,
+) -> BuiltLeaf:
+    """The leaf of an event, the agent's next after `head`.
+
+    `event` is a decoded Avro `TelemetryEvent`; `tenant` the pseudonym; `received_at` the batch's arrival as
+    `clock.to_iso` gives it. Salts are random, so two calls give two leaves.
+    Raises `LeafError` when the event has no leaf: NaN as a latency, a leaf over `MAX_LEAF_BYTES`, bad text.
+    """
+    secrets = _private_values(event, verdict)
+    commitments, private = _commit(secrets) if secrets else ({}, None)
+    try:
+        leaf = Leaf(
+            agent_id=agent_id,
+            commitments=commitments,
+            event_id=event["event_id"],
+            latency_ms=_latency(event["latency_ms"]),
+            occurred_at=clock.to_iso(event["occurred_at_micros"]),
+            outcome=event["outcome"],
+            pact=_pact(event, verdict),
+            parent_event_id=event["parent_event_id"],
+            previous=head.leaf_hash.hex(),
+            received_at=received_at,
+            room_id=event["room_id"],
+            sequence=head.sequence + 1,
+            session_id=event["session_id"],
+            source=source,
+            tenant=tenant,
+            token_count=event["token_count"],
+            tool=event["tool"],
+            type=event["type"],
+            v=1,
+            verdict=None if verdict is None else _verdict(verdict),
+        )
+        data = encode_leaf(leaf)
+    except (
+        InvalidInput,
+        OverflowError,
+        ValueError,
+    ) as error:  # ValueError: a lone surrogate, a year above 9999
+        raise LeafError(f"event {event['event_id']} has no leaf: {error}") from error
+    if len(data) > MAX_LEAF_BYTES:
+        raise LeafError(f"event {event['event_id']}: a leaf of {len(data)} bytes, at most {MAX_LEAF_BYTES}")
+    return BuiltLeaf(data, private, AgentHead(leaf.sequence, merkle.leaf_hash(data)))
+
+
+def encode_leaf(leaf: Leaf) -> bytes:
+    """The leaf's RFC 8785 bytes. Raises `InvalidInput` when a text or number has none."""
+    latency = leaf.latency_ms
+    # Field order makes msgspec's output canonical, except for keys beyond ASCII and for floats.
+    if (latency is None or type(latency) is int) and "".join(leaf.commitments).isascii():
+        return _encode_leaf(leaf)
+    return canonical.dumps(msgspec.to_builtins(leaf))
+
+
+def parse_leaf(data: bytes) -> Leaf:
+    """The leaf in `data`. Raises `LeafError` unless `data` is exactly the canonical form of a leaf."""
+    try:
+        leaf = _decode_leaf(data)
+        canonical_form = encode_leaf(leaf)
+    except (msgspec.DecodeError, InvalidInput, UnicodeError, RecursionError) as error:
+        raise LeafError(f"not a leaf: {error}") from error
+    if canonical_form != data:
+        raise LeafError("not a leaf: the JSON is not in canonical form")
+    return leaf
+
+
+def agent_link(leaf: Leaf, head: AgentHead) -> str | None:
+    """What is wrong with `leaf` as the next of the agent whose chain ends at `head`; None when it follows."""
+    if leaf.sequence != head.sequence + 1:
+        return f"its sequence number is {leaf.sequence}, after {head.sequence}"
+    if leaf.previous != head.leaf_hash.hex():
+        return f"it does not link to the agent's leaf {head.sequence}"
+    return None
+
+
+def commitment(salt: bytes, value: object) -> str:
+    """The hexadecimal commitment to `value`. Raises `InvalidInput` when the value is not JSON."""
+    return sha256(salt + value_bytes(value)).hexdigest()
+
+
+def verify_disclosure(leaf: Leaf, field: str, salt: bytes, value: object) -> None:
+    """Check that `value` (as `canonical.parse_exact` reads it) is what the leaf commits to in `field`.
+
+    Raises `LeafError` unless it is: no such field, a salt of another length, another value.
+    """
+    committed = leaf.commitments.get(field)
+    if committed is None:
+        raise LeafError(f"the leaf has no commitment to {field!r}")
+    # With salts of free length, bytes could move between salt and value and one commitment open twice.
+    if len(salt) != SALT_BYTES:
+        raise LeafError(f"a salt is {SALT_BYTES} bytes long")
+    if commitment(salt, value) != committed:
+        raise LeafError(f"the value is not what the leaf commits to in {field!r}")
+
+
+_encode_leaf = msgspec.json.Encoder(order="deterministic").encode  # sorts the keys of `commitments`
+_decode_leaf = msgspec.json.Decoder(Leaf).decode
+_encode_private = msgspec.json.Encoder().encode
+
+_TEXT_FIELDS = (  # of the event, and of the leaf
+    ("input", "input"),
+    ("output", "output"),
+    ("error_message", "errorMessage"),
+    ("reason", "reason"),
+)
+
+
+def _private_values(event: Mapping[str, Any], verdict: Verdict | None) -> dict[str, bytes]:
+    """The canonical bytes of every value that must not be public, by field name."""
+    secrets: dict[str, bytes] = {}
+    if (params := event["params"]) is not None:
+        _add_object(secrets, "params", params)
+    if (metadata := event["metadata"]) is not None:
+        _add_object(secrets, "metadata", metadata)
+    for field, name in _TEXT_FIELDS:
+        if (text := event[field]) is not None:
+            secrets[name] = value_bytes(text)
+    if verdict is not None and verdict.violations:
+        for index, violation in enumerate(verdict.violations[:MAX_LISTED_VIOLATIONS]):
+            if violation.value is not None:
+                secrets[f"violations.{index}.value"] = value_bytes(violation.value)
+    return secrets
+
+
+def _add_object(secrets: dict[str, bytes], name: str, raw: bytes) -> None:
+    """One entry per member of the JSON object `raw`; one for all of it when it cannot or should not be split.
+
+    Hostile parameters (duplicate keys, lone surrogates, endless nesting) must not keep a call out of the
+    ledger: then the entry is the raw text, as a string.
+    """
+    try:
+        members = canonical.parse_exact(raw)
+        if isinstance(members, dict) and _is_small(members):
+            for key, value in members.items():
+                secrets[f"{name}.{key}"] = value_bytes(value)
+        else:
+            secrets[name] = value_bytes(members)
+    except InvalidInput:
+        secrets[name] = value_bytes(raw.decode(errors="backslashreplace"))
+
+
+def _is_small(members: dict[str, object]) -> bool:
+    return len(members) <= MAX_COMMITTED_KEYS and sum(map(len, members)) <= MAX_COMMITTED_KEY_CHARS
+
+
+def _commit(secrets: dict[str, bytes]) -> tuple[dict[str, str], bytes]:
+    """Commitments by field name, and the openings as JSON: `{field: {"salt": hex, "value": value}}`."""
+    salts = os.urandom(SALT_BYTES * len(secrets))
+    commitments: dict[str, str] = {}
+    openings: dict[str, object] = {}
+    at = 0
+    for name, value in secrets.items():
+        salt = salts[at : at + SALT_BYTES]
+        at += SALT_BYTES
+        commitments[name] = sha256(salt + value).hexdigest()
+        openings[name] = {"salt": salt.hex(), "value": msgspec.Raw(value)}
+    return commitments, _encode_private(openings)
+
+
+def _latency(milliseconds: float | None) -> int | float | None:
+    """An int when integral, as RFC 8785 writes it."""
+    if milliseconds is None or not milliseconds.is_integer():
+        return milliseconds
+    return int(milliseconds)
+
+
+def _pact(event: Mapping[str, Any], verdict: Verdict | None) -> PactRef | None:
+    pact_id = event["pact_id"]
+    if pact_id is None:
+        return None
+    if verdict is None:
+        return PactRef(id=pact_id, version=event["pact_version"])
+    return PactRef(id=pact_id, version=verdict.pact_version, hash=verdict.pact_hash)
+
+
+def _verdict(verdict: Verdict) -> LeafVerdict:
+    if not verdict.violations:
+        return LeafVerdict(bound=verdict.bound, severity=verdict.severity, valid=verdict.valid, violations=())
+    listed = verdict.violations[:MAX_LISTED_VIOLATIONS]
+    return LeafVerdict(
+        bound=verdict.bound,
+        omitted=len(verdict.violations) - len(listed),
+        severity=verdict.severity,
+        valid=verdict.valid,
+        violations=tuple(LeafViolation(one.param_path, one.rule, one.severity) for one in listed),
+    )

@@ -1,0 +1,1 @@
+"""Signing keys, their public form, and signed trust reports."""
