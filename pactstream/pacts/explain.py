@@ -1,0 +1,192 @@
+"""From a failed check to a `Violation` that a person can read. Runs only where something failed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final
+
+from pactstream.pacts import values
+from pactstream.pacts.model import AllowList, Check, DenyList, MaxAmount, Regex, Rule, ValueRange
+from pactstream.pacts.paths import Path, format_path, lookup
+from pactstream.pacts.verdict import MAX_VIOLATIONS, SEVERITIES, Severity, Violation, bounded
+
+MAX_ELEMENTS: Final = 10_000
+"""The longest array that `[*]` runs over."""
+
+_NAMES = {
+    AllowList: "allowList",
+    DenyList: "denyList",
+    Regex: "regex",
+    ValueRange: "valueRange",
+    MaxAmount: "maxAmount",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A rule in force: where the generated function points when something fails."""
+
+    rule: Rule
+    severity: Severity
+
+
+@dataclass(slots=True)
+class Findings:
+    """What one call failed: the first hundred violations, how many more, and the gravest severity of all."""
+
+    violations: list[Violation] = field(default_factory=list)
+    unlisted: int = 0
+    rank: int = len(SEVERITIES) - 1
+
+    def room(self, severity: Severity) -> bool:
+        """Count one violation; whether it is to be listed."""
+        self.rank = min(self.rank, SEVERITIES.index(severity))
+        if len(self.violations) < MAX_VIOLATIONS:
+            return True
+        self.unlisted += 1
+        return False
+
+    @property
+    def severity(self) -> Severity:
+        """The gravest severity found."""
+        return SEVERITIES[self.rank]
+
+
+def failed(
+    findings: Findings | None, site: Site, check: Check, value: Any, indices: tuple[int, ...], params: Any
+) -> Findings:
+    """A present value does not pass `check`."""
+    found = findings or Findings()
+    if found.room(site.severity):
+        place = format_path(site.rule.path, indices)
+        if isinstance(check, MaxAmount) and amount_passes(check, value):
+            value = lookup(params, check.currency_path, indices)
+            place = format_path(check.currency_path, indices)
+        message = f"{place} {_reason(check, site.rule, value, place)}."
+        found.violations.append(_violation(site, check, place, value, message))
+    return found
+
+
+def absent(findings: Findings | None, site: Site, indices: tuple[int, ...]) -> Findings:
+    """A required value is missing or null."""
+    found = findings or Findings()
+    if found.room(site.severity):
+        place = format_path(site.rule.path, indices)
+        message = f"{place} is required, and it is missing or null."
+        found.violations.append(_violation(site, None, place, None, message))
+    return found
+
+
+def stuck(findings: Findings | None, site: Site, value: Any, indices: tuple[int, ...], depth: int) -> Findings:
+    """The path cannot be followed beyond its first `depth` segments: every check of the rule has failed."""
+    found = findings or Findings()
+    place = format_path(site.rule.path, indices)
+    reason = f"{format_path(site.rule.path[:depth], indices)} is {kind(value)}"
+    if isinstance(value, list) and len(value) > MAX_ELEMENTS:
+        reason += f" of more than {MAX_ELEMENTS} elements"
+    required: list[Check | None] = [None] if site.rule.required else []
+    for check in (*required, *site.rule.checks):
+        if found.room(site.severity):
+            message = f"{reason}, so {place} cannot be judged."
+            found.violations.append(_violation(site, check, place, value, message))
+    return found
+
+
+def unknown(
+    findings: Findings | None, severity: Severity, place: Path, value: Any, known: list[str]
+) -> Findings:
+    """A parameter that no rule names, where the pact forbids that."""
+    found = findings or Findings()
+    if found.room(severity):
+        name = format_path(place)
+        message = f"{name} is not a parameter that the pact knows."
+        found.violations.append(
+            Violation(name, "unknownParams", severity, bounded(value), bounded(sorted(known)), message)
+        )
+    return found
+
+
+def unreadable(severity: Severity, reason: str) -> Violation:
+    """The parameters as a whole cannot be judged."""
+    message = f"The parameters cannot be judged: {reason}."
+    return Violation("", "params", severity, None, "a JSON object", message)
+
+
+def unlisted(findings: Findings) -> Violation:
+    """The last entry of a list that was cut."""
+    message = f"{findings.unlisted} more violations are not listed."
+    return Violation("", "more", findings.severity, findings.unlisted, None, message)
+
+
+def amount_passes(check: MaxAmount, value: object) -> bool:
+    """Whether a value is within a maximum amount, its currency aside."""
+    amount = values.number(value)
+    least = -values.NUMBER_LIMIT if check.allow_negative else 0
+    return amount is not None and least <= amount <= check.amount
+
+
+def kind(value: object) -> str:
+    """What a JSON value is, in words."""
+    names = {dict: "an object", list: "an array", str: "a string", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _violation(site: Site, check: Check | None, place: str, value: Any, message: str) -> Violation:
+    if check is None:
+        return Violation(place, "required", site.severity, bounded(value), True, message)
+    return Violation(place, _NAMES[type(check)], site.severity, bounded(value), check.expected, message)
+
+
+def _reason(check: Check, rule: Rule, value: Any, place: str) -> str:
+    match check:
+        case AllowList() | DenyList() | Regex():
+            return _text_reason(check, rule, value)
+        case ValueRange():
+            return _number_reason(value, check.least, check.most)
+        case MaxAmount():
+            if place != format_path(check.currency_path) and not amount_passes(check, value):
+                return _number_reason(value, None if check.allow_negative else Decimal(0), check.amount)
+            return f"is {_show(value)}, but the amount is capped in {_show(check.currency)}"
+
+
+def _text_reason(check: AllowList | DenyList | Regex, rule: Rule, value: Any) -> str:
+    prepared = values.prepared_text(value, ignore_case=rule.ignore_case, nfkc=rule.nfkc)
+    if prepared is None:
+        plain = values.text(value)
+        return f"is {kind(value)} without a text to compare" if plain is None else _TOO_LONG
+    if isinstance(check, AllowList):
+        return f"is {_show(value)}, which is not on the allow-list"
+    if isinstance(check, DenyList):
+        return f"is {_show(value)}, which is on the deny-list"
+    return (
+        _TOO_LONG
+        if len(prepared) > values.MAX_TEXT
+        else f"is {_show(value)}, which does not match {check.pattern}"
+    )
+
+
+_TOO_LONG: Final = f"is longer than the {values.MAX_TEXT} characters that are judged"
+
+
+def _number_reason(value: Any, least: Decimal | None, most: Decimal | None) -> str:
+    amount = values.number(value)
+    if amount is None:
+        return f"is {_show(value)}, which is not a number in plain decimal notation"
+    if not -values.NUMBER_LIMIT <= amount <= values.NUMBER_LIMIT:
+        return f"has more than the {values.MAX_DIGITS} digits that are judged"
+    if least is not None and amount < least:
+        return f"is {_show(value)}, below the minimum of {least}"
+    return f"is {_show(value)}, above the maximum of {most}"
+
+
+def _show(value: Any) -> str:
+    """A value inside a sentence: JSON, at most 64 characters."""
+    small = bounded(value)
+    if isinstance(small, Decimal):
+        return str(small)
+    if isinstance(small, (dict, list)):
+        return kind(value)
+    shown = json.dumps(small, ensure_ascii=False)
+    return shown if len(shown) <= 64 else f'{shown[:62]}…"'
