@@ -58,7 +58,7 @@ class ClickHouseSettings(Settings):
     clickhouse_user: str = Field("default", description="ClickHouse user.")
     clickhouse_password: SecretStr = Field(SecretStr(""), description="ClickHouse password.")
     clickhouse_database: str = Field(
-        "pactstream", pattern=r"\A[A-Za-z_][A-Za-z0-9_]{0,63}\Z", description="Database."
+        "pactstream", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$", description="Database."
     )
     clickhouse_secure: bool = Field(False, description="HTTPS to ClickHouse; anything but loopback wants it.")
     clickhouse_ca: Path | None = Field(
@@ -71,12 +71,12 @@ class ServiceSettings(KafkaSettings):
 
     deployment: str = Field(
         "pactstream.local",
-        pattern=r"\A[a-z0-9.-]{1,100}\Z",
+        pattern=r"^[a-z0-9.-]{1,100}$",
         description="Name of this deployment, a domain you own: first part of every log's origin.",
     )
     instance: str = Field(
         default_factory=socket.gethostname,
-        pattern=r"\A[A-Za-z0-9._-]{1,100}\Z",
+        pattern=r"^[A-Za-z0-9._-]{1,100}$",
         description="Name of this process: the same after a restart, different from its peers'. Part of the "
         "transactional id, by which a restarted process cuts off its former self. Default: the host name.",
     )

@@ -1,0 +1,52 @@
+"""The wire format, and what it refuses."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pactstream import avro
+from pactstream.errors import InvalidInput
+
+CHAIN = {"sequence": 7, "head": bytes(range(32))}
+
+
+def test_a_record_comes_back_and_names_its_schema() -> None:
+    data = avro.encode("AgentChain", CHAIN)
+    assert data[:5] == b"\0" + (5).to_bytes(4, "big")
+    assert avro.decode(data) == ("AgentChain", CHAIN)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (None, "wire format"),
+        (b"", "wire format"),
+        (b"\1\0\0\0\5", "wire format"),
+        (b"\0\0\0\xff\xff", "schema id 65535"),
+        (avro.encode("AgentChain", CHAIN)[:-1], "not a AgentChain"),
+        (avro.encode("AgentChain", CHAIN) + b"x", "bytes follow"),
+    ],
+)
+def test_other_bytes_are_refused(data: bytes | None, says: str) -> None:
+    with pytest.raises(InvalidInput, match=says):
+        avro.decode(data)
+
+
+def test_another_schema_than_expected_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="expected a Score, found a AgentChain"):
+        avro.decode_as("Score", avro.encode("AgentChain", CHAIN))
+
+
+def test_a_record_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="not a AgentChain"):
+        avro.encode("AgentChain", {"sequence": "seven", "head": bytes(32)})
+
+
+@given(st.sampled_from([one.id for one in avro.registered()]), st.binary(max_size=200))
+def test_arbitrary_bytes_raise_nothing_else(schema_id: int, body: bytes) -> None:
+    try:
+        avro.decode(b"\0" + schema_id.to_bytes(4, "big") + body)
+    except InvalidInput:
+        pass
