@@ -1,0 +1,269 @@
+"""What the HTTP services share: the form of errors, request ids, metrics, limits, health, the server itself."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import uvicorn
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from throttled import MemoryStore, Throttled, per_min
+
+from pactstream import clock, ids
+from pactstream.errors import Backpressure, Detail, Fatal, InvalidInput, PactstreamError, Retryable
+from pactstream.worker import EXIT_FATAL, EXIT_OK
+
+CODES = {
+    400: "INVALID_INPUT",
+    401: "UNAUTHENTICATED",
+    403: "FORBIDDEN",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    406: "NOT_ACCEPTABLE",
+    409: "CONFLICT",
+    413: "TOO_LARGE",
+    415: "UNSUPPORTED_MEDIA_TYPE",
+    422: "UNPROCESSABLE",
+    429: "RATE_LIMITED",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+}
+API_POLICY = "default-src 'none'; frame-ancestors 'none'"
+
+_GRACE_SECONDS = 10
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_log = logging.getLogger(__name__)
+
+_REQUESTS = Counter("pactstream_http_requests_total", "Requests answered.", ["method", "route", "status"])
+_SECONDS = Histogram(
+    "pactstream_http_request_seconds", "From a request's head to the head of its answer.", ["method", "route"]
+)
+
+
+class Refused(PactstreamError):
+    """A request answered with an error: `status` decides the wire code, `headers` go along."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        details: Sequence[Detail] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.details = tuple(details)
+        self.headers = dict(headers or {})
+
+
+def error_body(status: int, message: str, details: Sequence[Detail] = ()) -> dict[str, Any]:
+    """The wire form of an error: `{"error", "code", "details": [{"path", "message"}]}`; no details, no key."""
+    body: dict[str, Any] = {"error": message, "code": CODES.get(status, CODES[500])}
+    if details:
+        body["details"] = [{"path": one.path, "message": one.message} for one in details]
+    return body
+
+
+def error_response(
+    status: int, message: str, details: Sequence[Detail] = (), headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """An error as a response that no cache may keep."""
+    return JSONResponse(
+        error_body(status, message, details), status, {"Cache-Control": "no-store", **(headers or {})}
+    )
+
+
+def retry_after(seconds: float) -> dict[str, str]:
+    """`Retry-After` in whole seconds, rounded up, at least 1 (RFC 9110, section 10.2.3)."""
+    return {"Retry-After": str(max(1, math.ceil(seconds)))}
+
+
+class RateLimiter:
+    """A token bucket for each key in this process: `burst` at once, then `per_minute`.
+
+    GCRA is the token bucket in continuous time; the library's `token_bucket` counts whole seconds, and a client
+    slower than one a second would starve. At most `max_keys` are kept; the longest unused makes room.
+    """
+
+    def __init__(self, per_minute: int, burst: int, max_keys: int = 100_000) -> None:
+        store = MemoryStore(options={"MAX_SIZE": max_keys})
+        self._throttled = Throttled(using="gcra", quota=per_min(per_minute, burst=burst), store=store)
+
+    def check(self, key: str) -> None:
+        """Take one token of `key`.
+
+        Raises:
+            Refused: 429 with `Retry-After` and `X-RateLimit-Reset` (both seconds from now).
+        """
+        result = self._throttled.limit(key)
+        if result.limited:
+            reset = {"X-RateLimit-Reset": str(math.ceil(result.state.reset_after))}
+            raise Refused(429, "too many requests", headers=retry_after(result.state.retry_after) | reset)
+
+
+def client_address(request: Request, trusted_proxies: int = 0) -> str:
+    """The caller's address; behind `trusted_proxies` proxies, the one that the outermost of them saw.
+
+    Each proxy appends to `X-Forwarded-For` the address it was called from; what stands further left was written
+    by the caller and proves nothing.
+    """
+    seen = [request.client.host if request.client else "unknown"]
+    if trusted_proxies:
+        forwarded = ",".join(request.headers.getlist("x-forwarded-for"))
+        seen = [one.strip() for one in forwarded.split(",") if one.strip()] + seen
+    return seen[max(0, len(seen) - 1 - trusted_proxies)]
+
+
+def install(app: FastAPI, ready: Callable[[], Awaitable[bool]]) -> None:
+    """Give `app` the error form, request ids, metrics, safe headers, `/healthz`, `/readyz` and `/metrics`."""
+    app.add_exception_handler(PactstreamError, _on_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_middleware(_Envelope)
+    app.include_router(_health(ready))
+
+
+def serve(app: ASGIApp, host: str, port: int, on_stop: Callable[[], None] = lambda: None) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit code. Requests under way get ten seconds to finish.
+
+    `on_stop` is called in the event loop when the stop begins, to end what would not end by itself (streams).
+
+    Raises:
+        Fatal: the address cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=2_048)
+    except OSError as error:
+        raise Fatal(
+            f"cannot listen on {host}:{port}: {error.strerror}; set another port or stop its user"
+        ) from None
+    config = uvicorn.Config(
+        app,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+    server = _Server(config, on_stop)
+    # uvicorn raises the signal again after its shutdown; that must not end us as if nothing had been finished.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    _log.info("listening on http://%s:%d", host, listener.getsockname()[1])
+    server.run(sockets=[listener])
+    return EXIT_OK if server.started else EXIT_FATAL
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_stop = on_stop
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._on_stop()
+        await super().shutdown(sockets)
+
+
+class _Envelope:
+    """Around every request: its id, its metrics, and headers that keep a browser from guessing."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = clock.monotonic_seconds()
+        request_id = _request_id(Request(scope))
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        begun = False
+
+        async def send_head(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers["Referrer-Policy"] = "no-referrer"
+                headers.setdefault("Content-Security-Policy", API_POLICY)
+                # The path itself would make a label for every id that anybody asks for.
+                route = getattr(scope.get("route"), "path", "none")
+                method = scope["method"] if scope["method"] in _METHODS else "other"
+                _REQUESTS.labels(method, route, message["status"]).inc()
+                _SECONDS.labels(method, route).observe(clock.monotonic_seconds() - started)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_head)
+        except Exception:
+            if begun:
+                raise  # the head is out: all that is left is to break the connection
+            _log.exception("request %s: unexpected failure", request_id)
+            await error_response(500, "internal error")(scope, receive, send_head)
+
+
+def _request_id(request: Request) -> str:
+    given = request.headers.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else str(ids.uuid7())
+
+
+def _health(ready: Callable[[], Awaitable[bool]]) -> APIRouter:
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/healthz")
+    async def healthz() -> Response:
+        return Response("OK\n", media_type="text/plain")
+
+    @router.get("/readyz")
+    async def readyz() -> Response:
+        ok = await ready()
+        return Response("OK\n" if ok else "not ready\n", 200 if ok else 503, media_type="text/plain")
+
+    @router.get("/metrics")
+    async def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    return router
+
+
+async def _on_error(_: Request, error: Exception) -> Response:
+    if isinstance(error, Refused):
+        return error_response(error.status, str(error), error.details, error.headers)
+    if isinstance(error, InvalidInput):
+        return error_response(400, str(error), error.details)
+    if isinstance(error, Backpressure):
+        return error_response(503, str(error), headers=retry_after(error.retry_after_seconds))
+    if isinstance(error, Retryable):
+        _log.warning("%s", error)
+        return error_response(503, "a part that this needs does not answer; try again", headers=retry_after(1))
+    _log.error("%s: %s", type(error).__name__, error)
+    return error_response(500, "internal error")
+
+
+async def _on_invalid(_: Request, error: Exception) -> Response:
+    faults = error.errors() if isinstance(error, RequestValidationError) else ()
+    details = [Detail(".".join(map(str, one["loc"])), one["msg"]) for one in faults]
+    return error_response(400, "the request is not valid", details)
+
+
+async def _on_http(_: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    return error_response(error.status_code, str(error.detail), headers=error.headers)
