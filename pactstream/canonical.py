@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Any, Literal
 
 import jiter
 import msgspec
@@ -62,14 +63,23 @@ def value_bytes(obj: object) -> bytes:
         raise InvalidInput("not canonical JSON: nested too deeply") from error
 
 
-def parse_exact(data: bytes) -> object:
+def parse_exact(data: bytes) -> Any:
     """JSON text (UTF-8) as Python values with every number exact (int or `Decimal`).
 
     Refuses what a reader could take in two ways: duplicate keys, NaN, lone surrogates, trailing bytes; and
     nesting beyond 200 or integers beyond 4,300 digits. Raises `InvalidInput`.
     """
+    return _parse(data, "decimal")
+
+
+def parse_json(data: bytes) -> Any:
+    """As `parse_exact`, but with other numbers than integers as floats: RFC 8785's view of a document."""
+    return _parse(data, "float")
+
+
+def _parse(data: bytes, float_mode: Literal["decimal", "float"]) -> Any:
     try:
-        return jiter.from_json(data, float_mode="decimal", catch_duplicate_keys=True, allow_inf_nan=False)
+        return jiter.from_json(data, float_mode=float_mode, catch_duplicate_keys=True, allow_inf_nan=False)
     except ValueError as error:
         raise InvalidInput(f"not JSON: {error}") from error
 
