@@ -173,8 +173,8 @@ class _Session:
         while messages:
             for one in messages:
                 self._take(one)
-            full = self._events >= self._plan.max_events
-            messages = [] if full else self._consumer.consume(_MAX_RECORDS_A_POLL, 0)
+            room = self._plan.max_events - self._events
+            messages = self._consumer.consume(min(room, _MAX_RECORDS_A_POLL), 0) if room > 0 else []
         if self._open and (self._events >= self._plan.max_events or self._wait_seconds() <= 0):
             self._commit()
 

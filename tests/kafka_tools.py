@@ -1,0 +1,55 @@
+"""Small Kafka helpers for tests: settings, topics, writing, and reading everything committed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import closing
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from pactstream.kafka import config, topics
+from pactstream.settings import KafkaSettings, ServiceSettings
+
+PARTITIONS = 2
+
+
+def service_settings(bootstrap: str, prefix: str, instance: str = "one") -> ServiceSettings:
+    """Settings of a service on the test's broker; the environment plays no part."""
+    return ServiceSettings(kafka_bootstrap=bootstrap, kafka_topic_prefix=prefix, instance=instance)
+
+
+def create_topics(settings: KafkaSettings) -> None:
+    """All topics, `PARTITIONS` partitions where they are sharded."""
+    topics.apply(settings, partitions=PARTITIONS, replication=1)
+
+
+def produce(
+    settings: KafkaSettings, topic: str, records: Iterable[tuple[bytes, bytes | None]], partition: int = 0
+) -> None:
+    """Write records and wait until they are acknowledged."""
+    producer = Producer(config.producer(settings))
+    for key, value in records:
+        producer.produce(topics.name(settings, topic), value, key, partition)
+    if producer.flush(30):
+        raise AssertionError("records were not acknowledged")
+
+
+def read_all(settings: KafkaSettings, topic: str) -> list[Message]:
+    """Every committed record of a topic, partition by partition, up to its present end."""
+    full = topics.name(settings, topic)
+    count = len(AdminClient(config.client(settings)).list_topics(full, timeout=10).topics[full].partitions)
+    found: list[Message] = []
+    with closing(Consumer(config.reader(settings))) as reader:
+        for partition in range(count):
+            reader.assign([TopicPartition(full, partition, OFFSET_BEGINNING)])
+            while True:
+                message = reader.poll(10)
+                if message is None:
+                    raise AssertionError(f"{full}[{partition}] does not come to its end")
+                error = message.error()
+                if error is None:
+                    found.append(message)
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    break
+    return found
