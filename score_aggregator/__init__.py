@@ -1,1 +1,1 @@
-"""score_aggregator: see README.md, "Reading the code"."""
+"""Keeps each agent's score current with its ledger: counts, dimensions, composite, confidence."""
