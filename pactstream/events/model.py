@@ -87,6 +87,14 @@ class SessionEnd(_Common, tag="session_end"):
 
 Event: TypeAlias = SessionStart | ToolCall | Response | SessionEnd
 
+TIME_FIELDS: dict[type, str] = {
+    SessionStart: "startedAt",
+    ToolCall: "attemptedAt",
+    Response: "emittedAt",
+    SessionEnd: "endedAt",
+}
+"""The wire field that holds an event's own time."""
+
 
 def occurred_at(event: Event) -> datetime:
     """The moment the event itself names."""

@@ -7,7 +7,6 @@ surrogates, absurd depth); msgspec gives it its type. RFC 8259 leaves the first 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import NamedTuple, TypeAlias
@@ -17,7 +16,7 @@ import msgspec
 
 from pactstream import clock
 from pactstream.errors import Detail, InvalidInput
-from pactstream.events.model import Event, ToolCall, occurred_at
+from pactstream.events.model import TIME_FIELDS, Event, ToolCall, occurred_at
 
 MAX_EVENTS = 500
 MAX_PARAMS_BYTES = 65_536
@@ -26,9 +25,10 @@ MAX_DEPTH = 32
 FUTURE_TOLERANCE_SECONDS = 300
 
 _OPENERS = re.compile(rb"[\[{]")
-_HEAD = re.compile(r'\s*\{\s*"events"\s*:\s*\[\s*')
-_COMMA = re.compile(r"\s*,\s*")
-_TAIL = re.compile(r"\s*\]\s*\}\s*\Z")
+_HEAD = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"events"[ \t\r\n]*:[ \t\r\n]*\[')
+_TAIL = re.compile(rb"\][ \t\r\n]*\}[ \t\r\n]*\Z")
+# A string without its end swallows the rest, so that no quotation mark is looked at twice: linear time.
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\Z)|[\[{\]},]', re.DOTALL)
 
 
 class Accepted(NamedTuple):
@@ -62,97 +62,28 @@ def parse_events(body: bytes, *, received_at_micros: int) -> list[Parsed]:
     Raises:
         InvalidInput: the body as a whole is not of this form: not JSON, no events, or too many.
     """
-    raws = _split(body)
+    fault = strict_fault(body)
+    raws = _split(body) if fault is None else _split_leniently(body, fault)
     if not raws:
         raise InvalidInput("no events", [Detail("events", "at least one event is required")])
     if len(raws) > MAX_EVENTS:
         message = f"{len(raws)} events; at most {MAX_EVENTS} are taken at once"
         raise InvalidInput("too many events", [Detail("events", message)])
-    clean = _is_strict(body)
     latest = received_at_micros + FUTURE_TOLERANCE_SECONDS * clock.MICROS_PER_SECOND
-    return [_parse(raw, f"events[{index}]", clean, latest) for index, raw in enumerate(raws)]
+    return [_parse(raw, f"events[{index}]", fault is None, latest) for index, raw in enumerate(raws)]
 
 
-def _split(body: bytes) -> list[bytes]:
+def strict_fault(text: bytes) -> str | None:
+    """Why I-JSON (RFC 7493) refuses `text`, or None."""
     try:
-        return [bytes(raw) for raw in _BODY.decode(body).events]
-    except msgspec.ValidationError as error:
-        raise InvalidInput("the body is not an object with a list of events", [_detail("", error)]) from None
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        # A client that writes NaN or half a surrogate pair into one event should not lose the others.
-        found = _split_leniently(body)
-        if found is None:
-            raise InvalidInput("the body is not JSON", [Detail("", str(error))]) from None
-        return found
-
-
-def _split_leniently(body: bytes) -> list[bytes] | None:
-    """The source text of each event, for a body that only Python's forgiving reader gets through."""
-    try:
-        text = body.decode()
-        return [piece.encode() for piece in _pieces(text)]
-    except (ValueError, RecursionError):
-        return None
-
-
-def _pieces(text: str) -> Iterator[str]:
-    scan = json.JSONDecoder().raw_decode
-    head = _HEAD.match(text)
-    if head is None:
-        raise ValueError("not a list of events")
-    at = head.end()
-    while True:
-        _, end = scan(text, at)
-        yield text[at:end]
-        comma = _COMMA.match(text, end)
-        if comma is None:
-            break
-        at = comma.end()
-    if _TAIL.match(text, end) is None:
-        raise ValueError("text follows the events")
-
-
-def _is_strict(text: bytes) -> bool:
-    return _strict_fault(text) is None
-
-
-def _strict_fault(text: bytes) -> str | None:
-    """Why I-JSON refuses `text`, or None."""
-    try:
-        jiter.from_json(text, allow_inf_nan=False, catch_duplicate_keys=True, float_mode="decimal")
+        jiter.from_json(text, allow_inf_nan=False, catch_duplicate_keys=True, float_mode="lossless-float")
     except ValueError as error:
         return str(error)
     return None
 
 
-def _parse(raw: bytes, path: str, clean: bool, latest_micros: int) -> Parsed:
-    if not clean:
-        fault = _strict_fault(raw)
-        if fault is not None:
-            return Rejected((Detail(path, f"not I-JSON: {fault}"),))
-    try:
-        event = _EVENT.decode(raw)
-    except msgspec.ValidationError as error:
-        return Rejected((_detail(path, error),))
-    except (msgspec.DecodeError, RecursionError) as error:
-        return Rejected((Detail(path, str(error)),))
-    occurred = clock.to_micros(occurred_at(event))
-    details = [*_time_faults(occurred, latest_micros, path), *_params_faults(event, path)]
-    return Rejected(tuple(details)) if details else Accepted(event, occurred)
-
-
-def _time_faults(occurred: int, latest: int, path: str) -> Iterator[Detail]:
-    if occurred > latest:
-        yield Detail(path, f"its time is more than {FUTURE_TOLERANCE_SECONDS} s ahead of the server's clock")
-    elif occurred < 0:
-        yield Detail(path, "its time is before 1970")
-
-
-def _params_faults(event: Event, path: str) -> Iterator[Detail]:
-    if not isinstance(event, ToolCall):
-        return
-    params = bytes(event.params)
-    path += ".params"
+def params_faults(params: bytes, path: str) -> Iterator[Detail]:
+    """What keeps `params`, well-formed JSON without white space around it, from being a call's parameters."""
     if not params.startswith(b"{"):
         yield Detail(path, "must be an object")
         return
@@ -164,6 +95,71 @@ def _params_faults(event: Event, path: str) -> Iterator[Detail]:
         yield Detail(path, f"nested deeper than {MAX_DEPTH} levels")
     if params.count(b",") >= MAX_PARAMS_KEYS and len(jiter.from_json(params)) > MAX_PARAMS_KEYS:
         yield Detail(path, f"more than {MAX_PARAMS_KEYS} keys")
+
+
+def _split(body: bytes) -> list[bytes]:
+    try:
+        return [bytes(raw) for raw in _BODY.decode(body).events]
+    except msgspec.ValidationError as error:
+        raise InvalidInput("the body is not an object with a list of events", [_detail("", error)]) from None
+
+
+def _split_leniently(body: bytes, fault: str) -> list[bytes]:
+    """The source text of each event of a body that is not I-JSON.
+
+    A client that writes NaN, half a surrogate pair or absurd nesting into one event should not lose the others.
+    So we look only at what delimits events: strings, brackets and commas; each piece is then judged by itself.
+    """
+    pieces = _pieces(body)
+    if pieces is None:
+        raise InvalidInput("the body is not JSON", [Detail("", fault)])
+    return pieces
+
+
+def _pieces(body: bytes) -> list[bytes] | None:
+    head = _HEAD.match(body)
+    if head is None:
+        return None
+    pieces, depth, start = [], 0, head.end()
+    for token in _TOKEN.finditer(body, start):
+        mark = token[0]
+        if mark in (b"[", b"{"):
+            depth += 1
+        elif depth and mark in (b"]", b"}"):
+            depth -= 1
+        elif depth == 0 and mark == b",":
+            pieces.append(body[start : token.start()].strip(b" \t\r\n"))
+            start = token.end()
+        elif depth == 0 and mark in (b"]", b"}"):
+            pieces.append(body[start : token.start()].strip(b" \t\r\n"))
+            return pieces if _TAIL.match(body, token.start()) else None
+    return None
+
+
+def _parse(raw: bytes, path: str, clean: bool, latest_micros: int) -> Parsed:
+    if not clean:
+        fault = strict_fault(raw)
+        if fault is not None:
+            return Rejected((Detail(path, f"not I-JSON: {fault}"),))
+    try:
+        event = _EVENT.decode(raw)
+    except msgspec.ValidationError as error:
+        return Rejected((_detail(path, error),))
+    except (msgspec.DecodeError, RecursionError) as error:
+        return Rejected((Detail(path, str(error)),))
+    occurred = clock.to_micros(occurred_at(event))
+    details = [*_time_faults(event, occurred, latest_micros, path)]
+    if isinstance(event, ToolCall):
+        details += params_faults(bytes(event.params), path + ".params")
+    return Rejected(tuple(details)) if details else Accepted(event, occurred)
+
+
+def _time_faults(event: Event, occurred: int, latest: int, path: str) -> Iterator[Detail]:
+    path += f".{TIME_FIELDS[type(event)]}"
+    if occurred > latest:
+        yield Detail(path, f"is more than {FUTURE_TOLERANCE_SECONDS} s ahead of the server's clock")
+    elif occurred < 0:
+        yield Detail(path, "is before 1970")
 
 
 def _depth(params: bytes) -> int:
