@@ -4,7 +4,7 @@
 -- profile on a cluster). Both deduplication windows are set for that reason: a repeated insert of any of the
 -- last 10,000 blocks is dropped by its token, and the projector never reaches further back.
 
-CREATE TABLE room_events
+CREATE TABLE IF NOT EXISTS room_events
 (
     log                 UInt16 COMMENT 'The ledger this leaf is in: the partition of telemetry.evaluated.',
     leaf_index          UInt64 CODEC(Delta, ZSTD(1)) COMMENT 'Place in the log, from 0 without gaps.',
@@ -47,7 +47,7 @@ ORDER BY (log, leaf_index)
 SETTINGS non_replicated_deduplication_window = 10000, replicated_deduplication_window = 10000
 COMMENT 'One row for each event: the leaves of every log in ledger order.';
 
-CREATE TABLE room_event_payloads
+CREATE TABLE IF NOT EXISTS room_event_payloads
 (
     log             UInt16 COMMENT 'With leaf_index: the leaf that holds the commitment.',
     leaf_index      UInt64 CODEC(Delta, ZSTD(1)) COMMENT 'Joins room_events on (log, leaf_index).',
@@ -65,7 +65,7 @@ ORDER BY (agent_id, log, leaf_index, field)
 SETTINGS non_replicated_deduplication_window = 10000, replicated_deduplication_window = 10000
 COMMENT 'Private: the openings of the commitments that stand in leaves. Rows may be erased; every proof still verifies.';
 
-CREATE TABLE ledger_segments
+CREATE TABLE IF NOT EXISTS ledger_segments
 (
     log             UInt16 COMMENT 'The ledger: the partition of telemetry.evaluated.',
     segment_index   UInt64 COMMENT 'Place in the log, from 0 without gaps.',

@@ -1,6 +1,6 @@
 -- Pacts as analysts see them; the topic `pacts` is the original.
 
-CREATE TABLE pacts
+CREATE TABLE IF NOT EXISTS pacts
 (
     pact_id     UUID COMMENT 'The same over all versions.',
     version     UInt32 COMMENT 'From 1 without gaps; a version never changes.',

@@ -5,7 +5,7 @@
 -- with the highest `through_sequence` stays, so neither shows. Read with FINAL. On a cluster that names
 -- replicas by table engine, use ReplicatedReplacingMergeTree.
 
-CREATE TABLE scores
+CREATE TABLE IF NOT EXISTS scores
 (
     agent_id          UUID COMMENT 'The agent.',
     through_sequence  UInt64 COMMENT 'The agent''s last event that is counted.',

@@ -1,0 +1,1 @@
+"""ClickHouse: the client, and the numbered migrations that make its tables."""

@@ -1,0 +1,178 @@
+"""The ClickHouse client of every service: parameterised SQL in, rows out, errors by what to do about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any, Self
+
+import clickhouse_connect
+from clickhouse_connect.datatypes.base import ClickHouseType
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError, DataError, StreamFailureError
+
+from pactstream.errors import Fatal, InvalidInput, PactstreamError, Retryable
+from pactstream.settings import ClickHouseSettings
+
+Parameters = Mapping[str, object]
+"""Values of `{name:Type}` in a statement; the server fills them in, so no text can become SQL."""
+
+_CONNECT_SECONDS = 5
+_RECEIVE_SECONDS = 60
+_MAX_MESSAGE_CHARS = 300
+_SETTINGS = {
+    # A block is in the table when an insert returns, and dropped when its token was seen before.
+    "async_insert": 0,
+    "insert_deduplicate": 1,
+}
+
+# ClickHouse's error codes (src/Common/ErrorCodes.cpp). Those not listed are worth another try.
+_BAD_VALUE_CODES = frozenset({6, 26, 27, 38, 41, 53, 69, 70, 72, 376, 457})
+_NO_TABLE_CODES = frozenset({16, 47, 60, 81})  # no such column, identifier, table, database
+_FATAL_CODES = _NO_TABLE_CODES | frozenset(
+    {36, 46, 48, 62, 115, 164, 192, 193, 194, 344, 452, 497, 516}  # the statement, the setting, the user
+)
+
+
+class ClickHouse:
+    """One database. Connects at the first use, so that a service can start before ClickHouse does.
+
+    May be shared by threads: there is no session, and each request takes its own connection from a pool.
+    Every method raises `Retryable` when ClickHouse does not answer or is overloaded, `InvalidInput` for a value
+    it cannot take, `Fatal` when the statement, the tables or the user's rights are wrong.
+    """
+
+    def __init__(self, settings: ClickHouseSettings, *, use_database: bool = True) -> None:
+        self._settings = settings
+        self._database = settings.clickhouse_database if use_database else None
+        self._connecting = Lock()
+        self._connected: Client | None = None
+        self._columns: dict[str, dict[str, ClickHouseType]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        with self._connecting:
+            if self._connected is not None:
+                self._connected.close()
+                self._connected = None
+
+    def rows(self, sql: str, parameters: Parameters | None = None) -> list[Sequence[Any]]:
+        """The result of a query, whole."""
+        with _classified():
+            return list(self._client().query(sql, parameters=dict(parameters or {})).result_rows)
+
+    def stream(
+        self,
+        sql: str,
+        parameters: Parameters | None = None,
+        *,
+        formats: Mapping[str, str] | None = None,
+        settings: Parameters | None = None,
+    ) -> Iterator[Sequence[Any]]:
+        """The result of a query row by row, holding one block at a time.
+
+        `formats` sets how a ClickHouse type is read: `{"String": "bytes"}` for bytes that need not be UTF-8.
+        """
+        with (
+            _classified(),
+            self._client().query_rows_stream(
+                sql,
+                parameters=dict(parameters or {}),
+                query_formats=dict(formats or {}),
+                settings=dict(settings or {}),
+            ) as rows,
+        ):
+            yield from rows
+
+    def command(
+        self, sql: str, parameters: Parameters | None = None, *, settings: Parameters | None = None
+    ) -> None:
+        """Run a statement without a result."""
+        with _classified():
+            self._client().command(sql, parameters=dict(parameters or {}), settings=dict(settings or {}))
+
+    def insert(self, table: str, columns: Mapping[str, Sequence[Any]], *, token: str) -> None:
+        """Insert one block: the values of each column, all as many.
+
+        It is in the table, all of it, when this returns; a block whose `token` is among the table's last ones
+        (see the migration) is not inserted again.
+        """
+        if not columns or not next(iter(columns.values())):
+            return
+        with _classified():
+            types = self._column_types(table)
+            self._client().insert(
+                table,
+                list(columns.values()),
+                column_names=list(columns),
+                column_types=[types[name] for name in columns],
+                column_oriented=True,
+                settings={"insert_deduplication_token": token},
+            )
+
+    def _client(self) -> Client:
+        with self._connecting:
+            if self._connected is None:
+                self._connected = self._connect()
+            return self._connected
+
+    def _connect(self) -> Client:
+        settings = self._settings
+        return clickhouse_connect.get_client(
+            host=settings.clickhouse_host,
+            port=settings.clickhouse_port,
+            username=settings.clickhouse_user,
+            password=settings.clickhouse_password.get_secret_value(),
+            database=self._database,
+            secure=settings.clickhouse_secure,
+            ca_cert=None if settings.clickhouse_ca is None else str(settings.clickhouse_ca),
+            connect_timeout=_CONNECT_SECONDS,
+            send_receive_timeout=_RECEIVE_SECONDS,
+            settings=_SETTINGS,
+            tz_mode="aware",
+            autogenerate_session_id=False,
+            dedicated_pool=True,
+        )
+
+    def _column_types(self, table: str) -> dict[str, ClickHouseType]:
+        """Asked once for each table: a service runs against the tables it was started with."""
+        if table not in self._columns:
+            context = self._client().create_insert_context(table)
+            self._columns[table] = dict(zip(context.column_names, context.column_types, strict=True))
+        return self._columns[table]
+
+
+def classify(error: ClickHouseError) -> PactstreamError:
+    """What to do about an error of the client, by ClickHouse's code; never says a value."""
+    code = getattr(error, "code", None)
+    name = getattr(error, "name", None) or type(error).__name__
+    if code in _BAD_VALUE_CODES or (code is None and isinstance(error, DataError)):
+        return InvalidInput(f"ClickHouse does not take a value ({name})")
+    message = f"ClickHouse: {_first_line(error)}"
+    if code in _NO_TABLE_CODES:
+        return Fatal(f"{message}; make the tables with: pactstream migrate")
+    if code in _FATAL_CODES:
+        return Fatal(message)
+    return Retryable(message)
+
+
+def _first_line(error: ClickHouseError) -> str:
+    text = str(error).partition("\n")[0]
+    return text if len(text) <= _MAX_MESSAGE_CHARS else f"{text[:_MAX_MESSAGE_CHARS]}…"
+
+
+@contextmanager
+def _classified() -> Iterator[None]:
+    try:
+        yield
+    except StreamFailureError as error:
+        raise Retryable(f"ClickHouse: the result broke off: {_first_line(error)}") from error
+    except ClickHouseError as error:
+        raise classify(error) from error
