@@ -185,8 +185,8 @@ class LogAudit:
             yield self._missing_rows(row.leaf_index)
         self.leaves += 1
         self._next_leaf = row.leaf_index + 1
-        # The stored hash goes into the tree even where the leaf has another one: if the root then holds, the leaf
-        # alone was changed, and all others are still verified.
+        # The stored hash goes into the tree even where the leaf has another one: if the root then holds, only
+        # the leaf was changed, and all others are still verified.
         self._tree.append(row.leaf_hash)
         if merkle.leaf_hash(row.leaf) != row.leaf_hash:
             yield self._finding(Fault.CHANGED, "the leaf does not have its hash", leaf_index=row.leaf_index)
