@@ -9,7 +9,7 @@ from pactstream.pacts.generate import Function, generate
 from pactstream.pacts.model import Pact, ParamBinding
 from pactstream.pacts.verdict import Verdict, gravest
 
-MAX_PARAMS_BYTES: Final = 1024 * 1024
+MAX_PARAMS_BYTES: Final = 256 * 1024
 
 
 class CompiledPact:

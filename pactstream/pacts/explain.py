@@ -10,7 +10,7 @@ from typing import Any, Final
 from pactstream.pacts import values
 from pactstream.pacts.model import AllowList, Check, DenyList, MaxAmount, Regex, Rule, ValueRange
 from pactstream.pacts.paths import Path, format_path, lookup
-from pactstream.pacts.verdict import MAX_VIOLATIONS, SEVERITIES, Severity, Violation, bounded
+from pactstream.pacts.verdict import MAX_VIOLATIONS, SEVERITIES, Severity, Violation, bounded, shortened
 
 MAX_ELEMENTS: Final = 10_000
 """The longest array that `[*]` runs over."""
@@ -60,12 +60,13 @@ def failed(
     """A present value does not pass `check`."""
     found = findings or Findings()
     if found.room(site.severity):
-        place = format_path(site.rule.path, indices)
-        if isinstance(check, MaxAmount) and amount_passes(check, value):
-            value = lookup(params, check.currency_path, indices)
-            place = format_path(check.currency_path, indices)
-        message = f"{place} {_reason(check, site.rule, value, place)}."
-        found.violations.append(_violation(site, check, place, value, message))
+        path, reason = site.rule.path, _reason(check, site.rule, value)
+        if isinstance(check, MaxAmount) and _amount_passes(check, value):
+            path, value = check.currency_path, lookup(params, check.currency_path, indices)
+            shown = "missing or null" if value is None else _show(value)
+            reason = f"is {shown}, but the amount is capped in {_show(check.currency)}"
+        place = format_path(path, indices)
+        found.violations.append(_violation(site, check, place, value, f"{place} {reason}."))
     return found
 
 
@@ -120,13 +121,6 @@ def unlisted(findings: Findings) -> Violation:
     return Violation("", "more", findings.severity, findings.unlisted, None, message)
 
 
-def amount_passes(check: MaxAmount, value: object) -> bool:
-    """Whether a value is within a maximum amount, its currency aside."""
-    amount = values.number(value)
-    least = -values.NUMBER_LIMIT if check.allow_negative else 0
-    return amount is not None and least <= amount <= check.amount
-
-
 def kind(value: object) -> str:
     """What a JSON value is, in words."""
     names = {dict: "an object", list: "an array", str: "a string", bool: "true or false", type(None): "null"}
@@ -139,16 +133,21 @@ def _violation(site: Site, check: Check | None, place: str, value: Any, message:
     return Violation(place, _NAMES[type(check)], site.severity, bounded(value), check.expected, message)
 
 
-def _reason(check: Check, rule: Rule, value: Any, place: str) -> str:
+def _amount_passes(check: MaxAmount, value: object) -> bool:
+    """Whether the amount itself is within its maximum, so that the currency is what failed."""
+    amount = values.number(value)
+    least = -values.NUMBER_LIMIT if check.allow_negative else 0
+    return amount is not None and least <= amount <= check.amount
+
+
+def _reason(check: Check, rule: Rule, value: Any) -> str:
     match check:
         case AllowList() | DenyList() | Regex():
             return _text_reason(check, rule, value)
         case ValueRange():
             return _number_reason(value, check.least, check.most)
         case MaxAmount():
-            if place != format_path(check.currency_path) and not amount_passes(check, value):
-                return _number_reason(value, None if check.allow_negative else Decimal(0), check.amount)
-            return f"is {_show(value)}, but the amount is capped in {_show(check.currency)}"
+            return _number_reason(value, None if check.allow_negative else Decimal(0), check.amount)
 
 
 def _text_reason(check: AllowList | DenyList | Regex, rule: Rule, value: Any) -> str:
@@ -160,11 +159,9 @@ def _text_reason(check: AllowList | DenyList | Regex, rule: Rule, value: Any) ->
         return f"is {_show(value)}, which is not on the allow-list"
     if isinstance(check, DenyList):
         return f"is {_show(value)}, which is on the deny-list"
-    return (
-        _TOO_LONG
-        if len(prepared) > values.MAX_TEXT
-        else f"is {_show(value)}, which does not match {check.pattern}"
-    )
+    if len(prepared) > values.MAX_TEXT:
+        return _TOO_LONG
+    return f"is {_show(value)}, which does not match /{shortened(check.pattern, 64)}/"
 
 
 _TOO_LONG: Final = f"is longer than the {values.MAX_TEXT} characters that are judged"
@@ -188,5 +185,4 @@ def _show(value: Any) -> str:
         return str(small)
     if isinstance(small, (dict, list)):
         return kind(value)
-    shown = json.dumps(small, ensure_ascii=False)
-    return shown if len(shown) <= 64 else f'{shown[:62]}…"'
+    return shortened(json.dumps(small, ensure_ascii=False), 64)

@@ -192,8 +192,8 @@ class _RuleSource:
             case DenyList():
                 return f"t is None or t in {self._constant(check.entries)}"
             case Regex():
-                matcher = compile_regex(check.pattern, ignore_case=self._rule.ignore_case)
-                return f"not {self._constant(matcher)}(t)"
+                expression = compile_regex(check.pattern, ignore_case=self._rule.ignore_case)
+                return f"not {self._constant(expression.matches)}(t)"
             case ValueRange():
                 return self._outside(check.least, check.most)
             case MaxAmount():

@@ -8,17 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
-from functools import cache
-from itertools import islice
 from typing import Any, Final
 
-import jiter
 import rfc8785
-from jsonschema import Draft202012Validator, ValidationError
 
-from pactstream import schema_files
 from pactstream.errors import Detail, InvalidInput
 from pactstream.pacts import values
 from pactstream.pacts.model import (
@@ -32,14 +27,23 @@ from pactstream.pacts.model import (
     Rule,
     ValueRange,
 )
-from pactstream.pacts.paths import EACH, Path, PathError, beside, parse_path
+from pactstream.pacts.paths import EACH, Path, PathError, beside, lookup, parse_path
 from pactstream.pacts.regex import RegexError, compile_regex
+from pactstream.pacts.structure import (
+    MAX_FAULTS,
+    PLAIN_DECIMAL_DUE,
+    Steps,
+    inexact_numbers,
+    joined,
+    structural_faults,
+)
 from pactstream.pacts.verdict import bounded
 
 MAX_DOCUMENT_BYTES: Final = 256 * 1024
-MAX_FAULTS: Final = 100
+MAX_REGEX_SIZE: Final = 32_768
 
-_PLAIN_DECIMAL_DUE: Final = 'must be a number, or a plain decimal such as "1000.50"'
+# Stands for a path that is at fault, so that the rest of its rule is still read; told apart by identity.
+_UNKNOWN: Final[Path] = ("?",)
 
 
 class PactError(InvalidInput):
@@ -51,43 +55,39 @@ def parse_pact(document: bytes | Mapping[str, Any]) -> Pact:
 
     Raises PactError with up to a hundred faults.
     """
-    raw = document if isinstance(document, bytes) else _encoded(document)
-    if len(raw) > MAX_DOCUMENT_BYTES:
-        raise _error([Detail("", f"a pact may have {MAX_DOCUMENT_BYTES} bytes, this has {len(raw)}")])
-    try:
-        decoded = values.decode(raw)
-    except ValueError as error:
-        raise _error([Detail("", f"not JSON: {error}")]) from error
-    errors = islice(_schema().iter_errors(decoded), MAX_FAULTS)
-    faults = list(dict.fromkeys(fault for error in errors for fault in _structural(error)))
-    faults += _inexact_numbers(decoded, "")
-    if faults:
+    decoded = _decoded(document)
+    faults, broken = structural_faults(decoded)
+    reader = _Reader(faults)
+    if broken:
+        reader.sound_rules(decoded, broken)
         raise _error(faults)
-    return _Reader().pact(decoded, raw)
+    return reader.pact(decoded)
 
 
 def pact_hash(document: bytes | Mapping[str, Any]) -> str:
-    """Hex SHA-256 of the RFC 8785 canonical form of a pact document.
+    """Hex SHA-256 of the RFC 8785 canonical form of a pact document, which need not be a valid pact.
 
-    Raises PactError where the document is not JSON that RFC 8785 can express.
+    Raises PactError where the document is not JSON, or holds numbers that a canonical form would change.
     """
-    return hashlib.sha256(
-        _canonical(document if isinstance(document, bytes) else _encoded(document))
-    ).hexdigest()
+    decoded = _decoded(document)
+    if faults := inexact_numbers(decoded):
+        raise _error(faults)
+    return hashlib.sha256(_canonical(decoded)).hexdigest()
 
 
-def _canonical(raw: bytes) -> bytes:
+def _decoded(document: bytes | Mapping[str, Any]) -> object:
     try:
-        return rfc8785.dumps(jiter.from_json(raw, allow_inf_nan=False, catch_duplicate_keys=True))
-    except ValueError as error:
-        raise _error([Detail("", f"no canonical form: {error}")]) from error
-
-
-def _encoded(document: Mapping[str, Any]) -> bytes:
-    try:
-        return json.dumps(document, allow_nan=False, ensure_ascii=False).encode()
+        if not isinstance(document, bytes):
+            document = json.dumps(document, allow_nan=False, ensure_ascii=False).encode()
+        if len(document) > MAX_DOCUMENT_BYTES:
+            raise ValueError(f"more than {MAX_DOCUMENT_BYTES} bytes")
+        return values.decode(document)
     except (TypeError, ValueError, RecursionError) as error:
-        raise _error([Detail("", f"not JSON: {error}")]) from error
+        raise _error([Detail("", f"this is no JSON document: {error}")]) from error
+
+
+def _canonical(decoded: object) -> bytes:
+    return rfc8785.dumps(_plain(decoded))
 
 
 def _error(faults: list[Detail]) -> PactError:
@@ -97,86 +97,30 @@ def _error(faults: list[Detail]) -> PactError:
     return PactError(f"invalid pact: {first}{more}", shown)
 
 
-@cache
-def _schema() -> Draft202012Validator:
-    return Draft202012Validator(json.loads(schema_files.read_text("pact.schema.json")))
-
-
-# --- structure: the JSON Schema's findings in our words ---
-
-
-def _structural(error: ValidationError) -> Iterable[Detail]:
-    schema: Any = error.schema
-    limit: Any = error.validator_value
-    instance: Any = error.instance
-    path = _joined(error.absolute_path)
-    if error.validator == "required":
-        return [Detail(_below(path, name), "is missing") for name in limit if name not in instance]
-    if error.validator == "additionalProperties":
-        extra = (name for name in instance if name not in schema["properties"])
-        return [Detail(_below(path, name[:64]), "is not a known member") for name in extra]
-    return [Detail(path, _expectation(error.validator, limit, path))]
-
-
-def _expectation(keyword: object, limit: Any, path: str) -> str:
-    match keyword:
-        case "type":
-            return f"must be {' or '.join(limit) if isinstance(limit, list) else f'of type {limit}'}"
-        case "enum":
-            return f"must be one of {', '.join(limit)}"
-        case "maxItems" | "maxLength":
-            return f"is longer than {limit}"
-        case "minItems" | "minLength" | "minProperties":
-            return "must not be empty"
-        case _:  # "pattern": of a number or an agent's id
-            return "must be a UUID" if path == "agentId" else _PLAIN_DECIMAL_DUE
-
-
-def _joined(steps: Iterable[str | int]) -> str:
-    path = ""
-    for step in steps:
-        path = f"{path}[{step}]" if isinstance(step, int) else _below(path, step)
-    return path
-
-
-def _below(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
-
-
-def _inexact_numbers(value: object, path: str) -> list[Detail]:
-    """Numbers that a reader with binary floats would change: two pacts could then share one canonical form."""
-    if isinstance(value, dict):
-        return [
-            fault for key, inner in value.items() for fault in _inexact_numbers(inner, _below(path, key[:64]))
-        ]
-    if isinstance(value, list):
-        return [fault for at, inner in enumerate(value) for fault in _inexact_numbers(inner, f"{path}[{at}]")]
-    if isinstance(value, (int, Decimal)) and not isinstance(value, bool) and not _survives_floats(value):
-        return [Detail(path, "is a number that JSON readers may change: write it as a string")]
-    return []
-
-
-def _survives_floats(value: int | Decimal) -> bool:
-    # Compared, never abs(): arithmetic on a Decimal rounds, and fails on a huge exponent.
-    return -(2**53) < value < 2**53 and (isinstance(value, int) or Decimal(repr(float(value))) == value)
-
-
-# --- meaning: what no schema can say ---
-
-
 class _Reader:
-    """Reads a structurally sound document and collects the faults in its meaning."""
+    """Reads what is structurally sound and adds the faults in its meaning to `faults`."""
 
-    def __init__(self) -> None:
-        self._faults: list[Detail] = []
+    def __init__(self, faults: list[Detail]) -> None:
+        self._faults = faults
+        self._regex_size = 0
 
-    def pact(self, document: Any, raw: bytes) -> Pact:
+    def sound_rules(self, document: object, broken: list[Steps]) -> None:
+        """Read the rules that none of the `broken` paths lies in, for their faults."""
+        conditions = lookup(document, ("conditions",), ())
+        for at, condition in enumerate(conditions if isinstance(conditions, list) else ()):
+            rules = lookup(condition, ("parameterBinding", "rules"), ())
+            for number, rule in enumerate(rules if isinstance(rules, list) else ()):
+                steps = ("conditions", at, "parameterBinding", "rules", number)
+                if all(path[: len(steps)] != steps for path in broken):
+                    self._rule(rule, joined(steps))
+
+    def pact(self, document: Any) -> Pact:
         conditions = tuple(
             self._binding(condition, f"conditions[{at}]") for at, condition in enumerate(document["conditions"])
         )
         if self._faults:
             raise _error(self._faults)
-        canonical = _canonical(raw)
+        canonical = _canonical(document)
         return Pact(
             name=document["name"],
             agent_id=document.get("agentId"),
@@ -200,7 +144,7 @@ class _Reader:
     def _rule(self, rule: Any, path: str) -> Rule:
         ignore_case = rule.get("caseInsensitive", False)
         nfkc = "normalize" in rule
-        param_path = self._path(rule["paramPath"], f"{path}.paramPath")
+        param_path = self._path(rule["paramPath"], f"{path}.paramPath") or _UNKNOWN
 
         def entries(name: str) -> frozenset[str]:
             listed = enumerate(rule[name])
@@ -221,12 +165,12 @@ class _Reader:
             checks.append(self._max_amount(rule["maxAmount"], f"{path}.maxAmount", param_path))
         return Rule(param_path, rule.get("required", False), tuple(checks), ignore_case, nfkc)
 
-    def _path(self, text: str, path: str) -> Path:
+    def _path(self, text: str, path: str) -> Path | None:
         try:
             return parse_path(text)
         except PathError as error:
             self._faults.append(Detail(path, str(error)))
-            return ("",)
+            return None
 
     def _entry(self, entry: object, path: str, ignore_case: bool, nfkc: bool) -> str:
         prepared = values.prepared_text(entry, ignore_case=ignore_case, nfkc=nfkc)
@@ -236,15 +180,17 @@ class _Reader:
 
     def _regex(self, pattern: str, path: str, ignore_case: bool) -> Regex:
         try:
-            compile_regex(pattern, ignore_case=ignore_case)
+            self._regex_size += compile_regex(pattern, ignore_case=ignore_case).size
         except RegexError as error:
             self._faults.append(Detail(path, str(error)))
+        if self._regex_size > MAX_REGEX_SIZE:
+            self._faults.append(Detail(path, "the expressions of this pact together grow too large"))
         return Regex(pattern, expected=pattern)
 
     def _number(self, value: object, path: str) -> Decimal:
         read = values.number(value)
         if read is None:  # Python's `$`, as the schema's validator reads it, lets a trailing newline pass
-            self._faults.append(Detail(path, _PLAIN_DECIMAL_DUE))
+            self._faults.append(Detail(path, PLAIN_DECIMAL_DUE))
         return Decimal(read or 0)
 
     def _value_range(self, value_range: Any, path: str) -> ValueRange:
@@ -260,8 +206,8 @@ class _Reader:
             self._faults.append(Detail(f"{path}.amount", "must not be negative"))
         currency_path = beside(param_path, "currency")
         if "currencyPath" in max_amount:
-            currency_path = self._path(max_amount["currencyPath"], f"{path}.currencyPath")
-            if not _same_elements(currency_path, param_path):
+            currency_path = self._path(max_amount["currencyPath"], f"{path}.currencyPath") or currency_path
+            if param_path is not _UNKNOWN and not _same_elements(currency_path, param_path):
                 fault = "may use [*] only where paramPath has it too, after the same keys"
                 self._faults.append(Detail(f"{path}.currencyPath", fault))
         return MaxAmount(
@@ -279,12 +225,15 @@ def _same_elements(path: Path, other: Path) -> bool:
     return path[:shared] == other[:shared]
 
 
-def _shown(value: Any) -> Any:
-    """A part of the document as a verdict quotes it: plain JSON values, shortened."""
+def _plain(value: Any) -> Any:
+    """A decoded document with floats for decimals, which it survives: see `inexact_numbers`."""
     if isinstance(value, Decimal):
         return float(value)
     if isinstance(value, dict):
-        return {key: _shown(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return bounded([_shown(inner) for inner in value])
-    return value
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _shown(value: Any) -> Any:
+    """A part of the document as verdicts quote it."""
+    return bounded(_plain(value))

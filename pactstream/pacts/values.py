@@ -30,9 +30,14 @@ def decode(document: bytes) -> object:
     Raises ValueError, saying where, for malformed JSON, bad UTF-8, lone surrogates, duplicate keys, nesting
     beyond 200 and integers beyond 4,300 digits.
     """
-    decoded: object = jiter.from_json(
-        document, allow_inf_nan=False, catch_duplicate_keys=True, float_mode="decimal"
-    )
+    try:
+        decoded: object = jiter.from_json(
+            document, allow_inf_nan=False, catch_duplicate_keys=True, float_mode="decimal"
+        )
+    except ValueError as error:
+        if "InvalidOperation" in str(error):  # what Decimal makes of an exponent beyond 64 bits
+            raise ValueError("a number has an exponent beyond what decimals hold") from error
+        raise
     return decoded
 
 

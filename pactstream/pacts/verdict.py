@@ -63,9 +63,9 @@ def bounded(value: Any, depth: int = 2) -> Any:
     levels, a number 100 digits (beyond, it becomes shortened text).
     """
     if isinstance(value, str):
-        return _cut(value, _MAX_STRING if depth == 2 else _MAX_NESTED_STRING)
+        return shortened(value, _MAX_STRING if depth == 2 else _MAX_NESTED_STRING)
     if isinstance(value, (Decimal, int)) and not isinstance(value, bool):
-        return value if text(value) is not None else _cut(str(value), _MAX_NESTED_STRING)
+        return value if text(value) is not None else shortened(str(value), _MAX_NESTED_STRING)
     if isinstance(value, list):
         return _bounded_list(value, depth)
     if isinstance(value, dict):
@@ -73,7 +73,8 @@ def bounded(value: Any, depth: int = 2) -> Any:
     return value
 
 
-def _cut(value: str, limit: int) -> str:
+def shortened(value: str, limit: int) -> str:
+    """At most `limit` characters, with an ellipsis where some were cut."""
     return value if len(value) <= limit else value[:limit] + "…"
 
 
@@ -88,7 +89,7 @@ def _bounded_dict(value: dict[str, Any], depth: int) -> Any:
     if depth == 0:
         return f"… {len(value)} members"
     kept = {
-        _cut(key, _MAX_NESTED_STRING): bounded(member, depth - 1)
+        shortened(key, _MAX_NESTED_STRING): bounded(member, depth - 1)
         for key, member in islice(value.items(), _MAX_MEMBERS)
     }
     return kept if len(value) <= _MAX_MEMBERS else {**kept, "…": f"and {len(value) - _MAX_MEMBERS} more"}
