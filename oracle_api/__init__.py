@@ -1,1 +1,1 @@
-"""oracle_api: see README.md, "Reading the code"."""
+"""What any counterparty may ask: signed trust reports, public keys, checkpoints, and a live page."""

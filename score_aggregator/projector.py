@@ -14,7 +14,13 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from prometheus_client import Counter
-from tenacity import Retrying, retry_if_exception_type, stop_when_event_set, wait_random_exponential
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_when_event_set,
+    wait_random_exponential,
+)
 from tenacity.nap import sleep_using_event
 
 from pactstream import avro
@@ -44,7 +50,7 @@ class Projector:
     """A member of the group `score-projector`; everything happens in the thread that calls `run`."""
 
     def __init__(
-        self, settings: KafkaSettings, insert: Callable[[Sequence[Score]], None], interval_seconds: float
+        self, settings: KafkaSettings, insert: Callable[[Sequence[Score], str], None], interval_seconds: float
     ) -> None:
         self._settings = settings
         self._topic = topics.name(settings, topics.SCORES)
@@ -68,7 +74,7 @@ class Projector:
             wait=wait_random_exponential(multiplier=0.1, max=5),
             sleep=sleep_using_event(stop),
             stop=stop_when_event_set(stop),
-            before_sleep=lambda state: _log.warning("%s: begins again: %s", GROUP, state.outcome),
+            before_sleep=_say_why,
             reraise=True,
         )
         try:
@@ -98,11 +104,17 @@ class Projector:
         if not records:
             return
         rows = newest(filter(None, map(_decode, records)))
-        self._insert(rows)
+        ends = _next_offsets(records)
+        self._insert(rows, ",".join(f"{one.partition}/{one.offset}" for one in ends))
         _ROWS.inc(len(rows))
         # A crash here leaves the rows in the table and the offsets where they were: the same scores are
         # written again and change nothing.
-        consumer.commit(offsets=_next_offsets(records), asynchronous=False)
+        consumer.commit(offsets=ends, asynchronous=False)
+
+
+def _say_why(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    _log.warning("%s: begins again from the last commit: %s", GROUP, error)
 
 
 def _decode(message: Message) -> Score | None:

@@ -1,0 +1,130 @@
+"""From an agent's state to the claims of its trust report. Pure; `docs/oracle.md` explains each claim."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from oracle_api.state import AgentState, Checkpoint, Event, Head, Score
+from pactstream import clock
+
+VERSION = 1
+"""Of the claims' form: raised when a claim changes its meaning."""
+
+_MAX_LISTED = 10
+
+
+def build(
+    state: AgentState, *, issuer: str, deployment: str, issued_at_micros: int, lifetime_seconds: int
+) -> dict[str, Any]:
+    """The unsigned report. What has not been computed is null or absent, never made up."""
+    expires_at_micros = issued_at_micros + lifetime_seconds * clock.MICROS_PER_SECOND
+    return {
+        "version": VERSION,
+        "issuer": issuer,
+        "agentId": state.agent_id,
+        "issuedAt": clock.to_iso(issued_at_micros),
+        "expiresAt": clock.to_iso(expires_at_micros),
+        "score": _score(state.score),
+        "pactCompliance": _compliance(state.score),
+        "sampleSize": state.score.bound_calls if state.score else 0,
+        "observation": _observation(state.score),
+        "recentViolations": [_violation(one) for one in state.recent_violations],
+        "ledger": {
+            "head": _head(state.head, deployment),
+            "checkpoint": None if state.checkpoint is None else state.checkpoint.note,
+        },
+        "freshness": _freshness(state, issued_at_micros),
+    }
+
+
+def origin(deployment: str, log: int) -> str:
+    """The name of a log, as its checkpoints carry it."""
+    return f"{deployment}/ledger/{log}"
+
+
+def checkpoint_entry(checkpoint: Checkpoint, deployment: str) -> dict[str, Any]:
+    """One log in the list of checkpoints."""
+    return {
+        "log": checkpoint.log,
+        "origin": origin(deployment, checkpoint.log),
+        "treeSize": checkpoint.tree_size,
+        "sealedAt": clock.to_iso(checkpoint.sealed_at_micros),
+        "checkpoint": checkpoint.note,
+    }
+
+
+def compliance_rate(score: Score | None) -> float | None:
+    """Valid calls by bound calls; None when none was bound."""
+    return score.valid_calls / score.bound_calls if score and score.bound_calls else None
+
+
+def _score(score: Score | None) -> dict[str, Any]:
+    if score is None:
+        return {"composite": None, "confidence": None, "dimensions": {}}
+    return {
+        "composite": score.composite,
+        "confidence": score.confidence,
+        "dimensions": dict(score.dimensions),
+    }
+
+
+def _compliance(score: Score | None) -> dict[str, Any]:
+    return {
+        "bound": score.bound_calls if score else 0,
+        "valid": score.valid_calls if score else 0,
+        "rate": compliance_rate(score),
+        "violationsBySeverity": dict(score.violations) if score else {},
+    }
+
+
+def _observation(score: Score | None) -> dict[str, Any] | None:
+    if score is None:
+        return None
+    return {
+        "from": clock.to_iso(score.first_received_at_micros),
+        "to": clock.to_iso(score.last_received_at_micros),
+        "throughSequence": score.through_sequence,
+        "sessions": score.sessions,
+        "toolCalls": score.tool_calls,
+    }
+
+
+def _violation(event: Event) -> dict[str, Any]:
+    listed = event.violations[:_MAX_LISTED]
+    return {
+        "eventId": event.event_id,
+        "sequence": event.sequence,
+        "occurredAt": event.occurred_at,
+        "tool": event.tool,
+        "severity": event.severity,
+        "violations": [
+            {"paramPath": one.param_path, "rule": one.rule, "severity": one.severity} for one in listed
+        ],
+        "omitted": len(event.violations) - len(listed),
+    }
+
+
+def _head(head: Head | None, deployment: str) -> dict[str, Any] | None:
+    if head is None:
+        return None
+    return {
+        "log": origin(deployment, head.log),
+        "leafIndex": head.leaf_index,
+        "sequence": head.sequence,
+        "leafHash": head.leaf_hash,
+    }
+
+
+def _freshness(state: AgentState, issued_at_micros: int) -> dict[str, Any]:
+    """The newest event that the score or the ledger reflects, and its age when the report was issued."""
+    sequence, received_at_micros = 0, issued_at_micros
+    if state.score is not None:
+        sequence, received_at_micros = state.score.through_sequence, state.score.last_received_at_micros
+    if state.head is not None and state.head.sequence > sequence:
+        sequence, received_at_micros = state.head.sequence, state.head.received_at_micros
+    age_micros = max(0, issued_at_micros - received_at_micros)
+    return {
+        "asOf": clock.to_iso(received_at_micros),
+        "sequence": sequence,
+        "secondsSinceLastEvent": round(age_micros / clock.MICROS_PER_SECOND, 3),
+    }

@@ -1,0 +1,140 @@
+"""Signed reports, kept until the agent's state changes or half of their life is over.
+
+An unchanged agent so keeps its report byte for byte, which is what makes `ETag` worth having, and neither
+signing nor more than one look at ClickHouse every `_CHECK_SECONDS` depends on how many ask.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Protocol
+from uuid import UUID
+
+from oracle_api import report
+from oracle_api.state import AgentState
+from pactstream import canonical, clock
+from pactstream.signing.keys import SigningKey
+from pactstream.signing.report import sign_jwt, sign_report
+
+_CHECK_SECONDS = 0.2
+# A report has at most 90 kB in each of its two forms, a usual one 4 kB.
+_MAX_KEPT = 2_000
+
+
+class AgentSource(Protocol):
+    """Where states come from."""
+
+    async def agent_state(self, agent_id: UUID) -> AgentState | None:
+        """The agent's state now; None if nothing is known of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One representation of a report, with the strong entity tag of exactly these bytes (RFC 9110, 8.8.3)."""
+
+    body: bytes
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A signed report as JSON and as JWT."""
+
+    json: Form
+    jwt: Form
+
+
+@dataclass(slots=True)
+class _Entry:
+    state: AgentState | None
+    issued: Issued | None
+    issued_at: float
+    checked_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Makes reports in one issuer's name. The JWT carries one signature: the first key's."""
+
+    keys: Sequence[SigningKey]
+    issuer: str
+    deployment: str
+    lifetime_seconds: int
+    now_micros: Callable[[], int] = clock.now_micros
+
+    def sign(self, state: AgentState) -> Issued:
+        """The report of this state, issued now."""
+        claims = report.build(
+            state,
+            issuer=self.issuer,
+            deployment=self.deployment,
+            issued_at_micros=self.now_micros(),
+            lifetime_seconds=self.lifetime_seconds,
+        )
+        return Issued(
+            _form(canonical.dumps(sign_report(claims, self.keys))),
+            _form(sign_jwt(claims, self.keys[0]).encode()),
+        )
+
+
+class Reports:
+    """The current report of each agent that is asked for; of more than `_MAX_KEPT` the longest unused go."""
+
+    def __init__(self, source: AgentSource, signer: Signer) -> None:
+        self._source = source
+        self._signer = signer
+        self._entries: OrderedDict[UUID, _Entry] = OrderedDict()
+        self._checks: dict[UUID, asyncio.Task[_Entry]] = {}
+
+    async def get(self, agent_id: UUID) -> Issued | None:
+        """The agent's report; None if nothing is known of the agent.
+
+        Raises:
+            Retryable, Backpressure: ClickHouse does not answer.
+        """
+        entry = self._entries.get(agent_id)
+        if entry is None or clock.monotonic_seconds() - entry.checked_at > _CHECK_SECONDS:
+            entry = await self._check(agent_id)
+        return entry.issued
+
+    async def _check(self, agent_id: UUID) -> _Entry:
+        """Look once for all who wait; one of them going away does not stop it for the others."""
+        check = self._checks.get(agent_id)
+        if check is None:
+            check = asyncio.create_task(self._refresh(agent_id))
+            self._checks[agent_id] = check
+            check.add_done_callback(lambda done: self._done(agent_id, done))
+        return await asyncio.shield(check)
+
+    def _done(self, agent_id: UUID, check: asyncio.Task[_Entry]) -> None:
+        del self._checks[agent_id]
+        if not check.cancelled():
+            check.exception()  # seen: whoever waits has it too, and everybody may have gone
+
+    async def _refresh(self, agent_id: UUID) -> _Entry:
+        state = await self._source.agent_state(agent_id)
+        now = clock.monotonic_seconds()
+        entry = self._entries.get(agent_id)
+        if entry is None or not self._holds(entry, state, now):
+            issued = None if state is None else self._signer.sign(state)
+            entry = _Entry(state, issued, issued_at=now, checked_at=now)
+            self._entries[agent_id] = entry
+        entry.checked_at = now
+        self._entries.move_to_end(agent_id)
+        while len(self._entries) > _MAX_KEPT:
+            self._entries.popitem(last=False)
+        return entry
+
+    def _holds(self, entry: _Entry, state: AgentState | None, now: float) -> bool:
+        if entry.state is None or state is None:
+            return entry.state is state
+        fresh = now - entry.issued_at < self._signer.lifetime_seconds / 2
+        return fresh and entry.state.same_agent_state(state)
+
+
+def _form(body: bytes) -> Form:
+    return Form(body, f'"{sha256(body).hexdigest()[:32]}"')

@@ -1,0 +1,51 @@
+"""Settings of the oracle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import UUID
+
+from pydantic import Field
+
+from pactstream.settings import ClickHouseSettings, ServiceSettings
+
+
+class OracleSettings(ServiceSettings, ClickHouseSettings):
+    """What the oracle adds to the settings of every service."""
+
+    oracle_port: int = Field(8090, description="Oracle: port it listens on.")
+    issuer: str = Field(
+        "",
+        max_length=200,
+        description="Name under which reports are signed, which verifiers pin. Default: `https://<deployment>`.",
+    )
+    key_dir: Path = Field(Path(".pactstream/keys"), description="Directory of the signing keys.")
+    oracle_report_seconds: int = Field(
+        300, ge=10, le=86_400, description="Oracle: how long a report is valid after it was issued."
+    )
+    oracle_max_age_seconds: int = Field(
+        1, ge=0, le=60, description="Oracle: how long a cache may answer with a report without asking again."
+    )
+    oracle_requests_per_minute: int = Field(
+        600, ge=1, description="Oracle: requests a minute that one address may make,"
+    )
+    oracle_burst: int = Field(120, ge=1, description="Oracle: and how many of them at once.")
+    oracle_trusted_proxies: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="Oracle: how many proxies of ours stand in front and append to `X-Forwarded-For`.",
+    )
+    oracle_streams: int = Field(200, ge=1, description="Oracle: live streams at once, over all addresses,")
+    oracle_streams_per_address: int = Field(10, ge=1, description="Oracle: and of one address.")
+    oracle_poll_seconds: float = Field(
+        0.5, ge=0.05, le=10, description="Oracle: how often ClickHouse is asked for news of a watched agent."
+    )
+    demo_agent: UUID = Field(
+        UUID("76cf31d6-ffe3-4a5c-8748-021114aa8066"), description="Agent that /demo shows unless asked."
+    )
+
+    @property
+    def issuer_name(self) -> str:
+        """The issuer, default included."""
+        return self.issuer or f"https://{self.deployment}"

@@ -1,0 +1,93 @@
+"""What the oracle knows of an agent. Nothing here is private: all of it stands in leaves, or follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The agent's latest score and the counts it rests on; times in microseconds since 1970."""
+
+    through_sequence: int
+    first_received_at_micros: int
+    last_received_at_micros: int
+    sessions: int
+    tool_calls: int
+    bound_calls: int
+    valid_calls: int
+    violations: Mapping[str, int]
+    dimensions: Mapping[str, float]
+    composite: float | None
+    confidence: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One violated rule; the values that violated it never come here."""
+
+    param_path: str
+    rule: str
+    severity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One leaf, in the parts that people read."""
+
+    sequence: int
+    event_id: str
+    type: str
+    session_id: str
+    occurred_at: str
+    received_at: str
+    tool: str
+    outcome: str
+    latency_ms: float | None
+    bound: bool
+    valid: bool | None
+    severity: str
+    violations: tuple[Violation, ...]
+    log: int
+    leaf_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The agent's latest sealed leaf; `leaf_hash` is its RFC 6962 hash, hexadecimal."""
+
+    log: int
+    leaf_index: int
+    sequence: int
+    leaf_hash: str
+    received_at_micros: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A log's newest signed tree head; `note` is the C2SP signed note."""
+
+    log: int
+    tree_size: int
+    note: str
+    sealed_at_micros: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgentState:
+    """All that a report is made of. `checkpoint` covers `head`; it alone also moves when others act."""
+
+    agent_id: str
+    score: Score | None
+    head: Head | None
+    checkpoint: Checkpoint | None
+    recent_violations: tuple[Event, ...]
+
+    def same_agent_state(self, other: AgentState) -> bool:
+        """Whether nothing of the agent itself differs."""
+        return (self.score, self.head, self.recent_violations) == (
+            other.score,
+            other.head,
+            other.recent_violations,
+        )

@@ -1,0 +1,153 @@
+"""What the oracle asks ClickHouse: parameterised, bounded in rows and in time, public columns only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+from uuid import UUID
+
+import anyio
+
+from oracle_api.state import AgentState, Checkpoint, Event, Head, Score, Violation
+from pactstream import clock
+from pactstream.clickhouse.client import ClickHouse
+from pactstream.errors import PactstreamError
+
+RECENT_VIOLATIONS = 20
+
+_THREADS = 16
+_LIMITS = "\nSETTINGS max_execution_time = 5, max_result_rows = 1000"
+_T = TypeVar("_T")
+
+_SCORE = """
+SELECT through_sequence, toUnixTimestamp64Micro(first_received_at), toUnixTimestamp64Micro(last_received_at),
+    sessions, tool_calls, bound_calls, valid_calls, violations, dimensions, composite, confidence
+FROM scores FINAL WHERE agent_id = {agent:UUID}
+ORDER BY through_sequence DESC LIMIT 1
+"""
+_HEAD = """
+SELECT log, leaf_index, sequence, lower(hex(leaf_hash)), toUnixTimestamp64Micro(received_at)
+FROM room_events WHERE agent_id = {agent:UUID} AND leaf_index < {below:UInt64}
+ORDER BY sequence DESC LIMIT 1
+"""
+_CHECKPOINT = """
+SELECT log, tree_size, checkpoint, toUnixTimestamp64Micro(sealed_at)
+FROM ledger_segments WHERE log = {log:UInt16}
+ORDER BY log DESC, segment_index DESC LIMIT 1
+"""
+_LOGS = "SELECT DISTINCT log FROM ledger_segments ORDER BY log"
+_EVENTS = """
+SELECT sequence, toString(event_id), type, session_id, toUnixTimestamp64Micro(occurred_at),
+    toUnixTimestamp64Micro(received_at), tool, outcome, latency_ms, bound, valid, severity,
+    arrayZip(violations.param_path, violations.rule, violations.severity), log, leaf_index
+FROM room_events
+WHERE agent_id = {agent:UUID} AND sequence > {after:UInt64} AND (valid = false OR NOT {violating:Bool})
+ORDER BY sequence DESC LIMIT {limit:UInt32}
+"""
+_MAX_UINT64 = 2**64 - 1
+
+
+class Store:
+    """Reads run in a few threads, so that a slow one holds up its own caller only.
+
+    Every method raises `Retryable` when ClickHouse does not answer.
+    """
+
+    def __init__(self, database: ClickHouse) -> None:
+        self._database = database
+        self._threads = anyio.CapacityLimiter(_THREADS)
+
+    async def agent_state(self, agent_id: UUID) -> AgentState | None:
+        """All that a report needs; None if nothing is known of the agent."""
+        return await self._in_thread(partial(self._agent_state, agent_id))
+
+    async def latest_events(self, agent_id: UUID, after_sequence: int, limit: int) -> Sequence[Event]:
+        """The agent's last `limit` events beyond `after_sequence`, oldest first."""
+        return await self._in_thread(partial(self._events, agent_id, after_sequence, limit))
+
+    async def checkpoint(self, log: int) -> Checkpoint | None:
+        """The newest checkpoint of one log; None if it has none."""
+        return await self._in_thread(partial(self._checkpoint, log))
+
+    async def checkpoints(self) -> list[Checkpoint]:
+        """The newest checkpoint of each log."""
+        return await self._in_thread(self._checkpoints)
+
+    async def answers(self) -> bool:
+        """Whether ClickHouse does, and has our tables."""
+        try:
+            await self._in_thread(partial(self._rows, "SELECT 1 FROM scores LIMIT 1"))
+        except PactstreamError:
+            return False
+        return True
+
+    async def _in_thread(self, call: Callable[[], _T]) -> _T:
+        return await anyio.to_thread.run_sync(call, limiter=self._threads)
+
+    def _rows(self, sql: str, **parameters: object) -> list[Sequence[Any]]:
+        return self._database.rows(sql + _LIMITS, parameters)
+
+    def _events(self, agent_id: UUID, after: int, limit: int, *, violating: bool = False) -> list[Event]:
+        rows = self._rows(_EVENTS, agent=agent_id, after=after, limit=limit, violating=violating)
+        return [_event(row) for row in reversed(rows)]
+
+    def _agent_state(self, agent_id: UUID) -> AgentState | None:
+        scores = self._rows(_SCORE, agent=agent_id)
+        head, checkpoint = self._sealed_head(agent_id)
+        if not scores and head is None:
+            return None
+        violations = self._events(agent_id, 0, RECENT_VIOLATIONS, violating=True)
+        return AgentState(
+            str(agent_id),
+            Score(*scores[0]) if scores else None,
+            head,
+            checkpoint,
+            tuple(reversed(violations)),
+        )
+
+    def _sealed_head(self, agent_id: UUID) -> tuple[Head | None, Checkpoint | None]:
+        """The agent's last leaf under a checkpoint, and that checkpoint.
+
+        Leaves are written before the row of the segment that seals them: what is beyond the last one is not
+        shown, because nothing signed vouches for it.
+        """
+        rows = self._rows(_HEAD, agent=agent_id, below=_MAX_UINT64)
+        if not rows:
+            return None, None
+        checkpoint = self._checkpoint(rows[0][0])
+        if checkpoint is None:
+            return None, None
+        if rows[0][1] >= checkpoint.tree_size:
+            rows = self._rows(_HEAD, agent=agent_id, below=checkpoint.tree_size)
+        return (Head(*rows[0]), checkpoint) if rows else (None, None)
+
+    def _checkpoint(self, log: int) -> Checkpoint | None:
+        rows = self._rows(_CHECKPOINT, log=log)
+        return Checkpoint(*rows[0]) if rows else None
+
+    def _checkpoints(self) -> list[Checkpoint]:
+        logs = [log for (log,) in self._rows(_LOGS)]
+        return [one for one in map(self._checkpoint, logs) if one is not None]
+
+
+def _event(row: Sequence[Any]) -> Event:
+    (sequence, event_id, kind, session_id, occurred, received, tool, outcome, latency_ms, *judged) = row
+    bound, valid, severity, violations, log, leaf_index = judged
+    return Event(
+        sequence=sequence,
+        event_id=event_id,
+        type=kind,
+        session_id=session_id,
+        occurred_at=clock.to_iso(occurred),
+        received_at=clock.to_iso(received),
+        tool=tool,
+        outcome=outcome,
+        latency_ms=latency_ms,
+        bound=bound,
+        valid=valid,
+        severity=severity,
+        violations=tuple(Violation(*one) for one in violations),
+        log=log,
+        leaf_index=leaf_index,
+    )

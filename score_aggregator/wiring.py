@@ -1,0 +1,29 @@
+"""Puts the aggregator's parts together."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from pactstream.clickhouse.client import ClickHouse
+from pactstream.kafka import topics
+from pactstream.kafka.processor import Plan, Processor
+from score_aggregator import table
+from score_aggregator.projector import Projector
+from score_aggregator.settings import AggregatorSettings
+from score_aggregator.task import ScoreTask
+
+GROUP = "score-aggregator"
+
+
+def build(settings: AggregatorSettings, database: ClickHouse) -> tuple[Processor, Projector]:
+    """The loop that computes scores, and the one that copies them to ClickHouse."""
+    plan = Plan(
+        group=GROUP,
+        source=topics.EVALUATED,
+        changelog=topics.SCORES,
+        make_task=ScoreTask,
+        max_events=settings.aggregator_max_events,
+        linger_seconds=settings.aggregator_linger_seconds,
+    )
+    projector = Projector(settings, partial(table.insert, database), settings.aggregator_projection_seconds)
+    return Processor(settings, plan), projector
