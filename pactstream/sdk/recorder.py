@@ -1,0 +1,198 @@
+"""The core of one `Telemetry`: turns events into queued bytes, and survives a fork."""
+
+from __future__ import annotations
+
+import logging
+import os
+import weakref
+from collections.abc import Mapping
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple, Protocol
+from uuid import UUID
+
+import msgspec
+
+from pactstream import clock, ids
+from pactstream.errors import InvalidInput
+from pactstream.events.model import MAX_METADATA_KEYS, Event
+from pactstream.sdk.buffer import Buffer, Capacity, Entry
+from pactstream.sdk.config import Config
+from pactstream.sdk.plain import primitive
+from pactstream.sdk.preflight import Preflight
+from pactstream.sdk.receipt import LAST_RECEIPT, Receipt
+from pactstream.sdk.reports import OnError, Reports
+from pactstream.sdk.sender import OnVerdict, Sender
+from pactstream.sdk.transport import Transport
+
+DROPS_KEY: Final = "pactstream_dropped_events"
+"""Metadata by which an event tells the ledger how many events before it this process lost."""
+INEXACT_KEY: Final = "pactstream_inexact_params"
+"""Metadata of a tool call whose arguments had to be shortened or replaced."""
+
+_BATCH_BYTES = 900_000
+"""Uncompressed; the gateway takes a mebibyte."""
+_MAX_EVENT_BYTES = _BATCH_BYTES
+_MAX_VALUE = 2_048
+_MAX_KEY = 128
+_OWN_KEYS = 2
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_logger = logging.getLogger("pactstream.sdk")
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+
+
+class Scope(NamedTuple):
+    """What an event takes from its surroundings. `pact_fault` says why a pact that was meant cannot be used."""
+
+    session_id: str
+    agent_id: UUID
+    pact_id: UUID | None = None
+    room_id: str | None = None
+    pact_fault: str | None = None
+
+
+class OpenSession(Protocol):
+    """A session as the recorder sees it, linked to the one around it."""
+
+    recorder: Recorder
+    scope: Scope
+    outer: OpenSession | None
+
+
+CURRENT_SESSION: ContextVar[OpenSession | None] = ContextVar("pactstream_session", default=None)
+CURRENT_CALL: ContextVar[UUID | None] = ContextVar("pactstream_call", default=None)
+"""The event id of the instrumented call that this code runs in: the parent of events recorded inside it."""
+
+
+class Recorder:
+    """Everything behind one `Telemetry`."""
+
+    def __init__(self, config: Config, on_verdict: OnVerdict | None, on_error: OnError | None) -> None:
+        self.config = config
+        self.reports = Reports(on_error)
+        self.buffer = Buffer(
+            Capacity(
+                batch_events=config.batch_size,
+                batch_bytes=_BATCH_BYTES,
+                max_events=config.max_buffered_events,
+                max_bytes=config.max_buffered_bytes,
+                flush_interval_seconds=config.flush_interval_seconds,
+            )
+        )
+        self._transport = Transport(config.base_url, config.api_key, config.ca_certs)
+        self.sender = Sender(config, self.buffer, self._transport, self.reports, on_verdict)
+        self.preflight = Preflight(config, self._transport, self.reports)
+        self._begin_process()
+        _recorders.add(self)
+
+    def _begin_process(self) -> None:
+        name = f"unsessioned-{ids.uuid7()}"
+        self._unsessioned = Scope(name, self.config.agent_id, self.config.pact_id)
+
+    def session(self) -> OpenSession | None:
+        """The innermost session of this recorder in this thread or task."""
+        session = CURRENT_SESSION.get()
+        while session is not None and session.recorder is not self:
+            session = session.outer
+        return session
+
+    def scope(self) -> Scope:
+        """What an event recorded here and now belongs to."""
+        session = self.session()
+        return self._unsessioned if session is None else session.scope
+
+    def commit(self, event: Event, *, check: bool = True) -> Receipt:
+        """Queue an event that has its id.
+
+        Raises:
+            InvalidInput: with `check`, it is not one that the gateway takes.
+        """
+        declares = self.buffer.claim_undeclared() if self.buffer.counts.undeclared else 0
+        if declares:
+            event.metadata = {**(event.metadata or {}), DROPS_KEY: declares}
+        encoded = _encoder.encode(event)
+        if check:
+            _check(encoded)
+        receipt = Receipt(str(event.event_id), self.buffer.hurry)
+        LAST_RECEIPT.set(receipt)
+        if not self.sender.started:
+            self.sender.start()
+        entry = Entry(encoded, clock.monotonic_seconds(), receipt)
+        reason = self.buffer.put(entry, declares=declares)
+        if reason is not None:
+            receipt.settle("dropped", error=reason)
+            self.reports.report("dropped", reason)
+        return receipt
+
+    def invalid(self, what: str, error: Exception) -> Receipt:
+        """Report an event that cannot be recorded; a receipt that says so."""
+        message = f"{what}: {str(error)[:300]}"
+        self.reports.report("invalid", message)
+        receipt = Receipt("", self.buffer.hurry)
+        receipt.settle("invalid", error=message)
+        return receipt
+
+    def metadata(self, values: Mapping[str, object] | None, *, exact: bool = True) -> dict[str, Any] | None:
+        """`values` as the gateway takes them: primitives, bounded in number and length."""
+        own = {} if exact else {INEXACT_KEY: True}
+        if not values:
+            return own or None
+        room = MAX_METADATA_KEYS - _OWN_KEYS
+        if len(values) > room:
+            self.reports.report("invalid", f"{len(values)} metadata keys; the first {room} are sent")
+        pairs = list(values.items())[:room]
+        return {str(key)[:_MAX_KEY]: primitive(value, _MAX_VALUE) for key, value in pairs} | own
+
+    def close(self, timeout_seconds: float) -> bool:
+        """Deliver what can be delivered in time, give up and count the rest; whether nothing was lost."""
+        self.buffer.close()
+        if self.sender.is_this_thread:
+            return False
+        delivered = self.sender.started and self.buffer.wait_settled(timeout_seconds)
+        given_up = self.buffer.abandon()
+        for entry in given_up:
+            entry.receipt.settle("dropped", error="telemetry was closed before it could be delivered")
+        if given_up:
+            self.reports.report("dropped", "closed before they could be delivered", count=len(given_up))
+        self.reports.catch_up(force=True)
+        if delivered:
+            self.sender.join(1.0)
+            self._transport.close()
+        return not self.buffer.snapshot().pending and not given_up
+
+    def forked(self) -> None:
+        """In a child process just forked: nothing recorded by the parent is ours to send."""
+        inherited = self.buffer.reset()
+        self.reports.reset()
+        self._transport.reset()
+        self.sender.reset()
+        self._begin_process()
+        for entry in inherited:
+            entry.receipt.forget("recorded by the parent process, which sends it")
+
+
+def _check(encoded: bytes) -> None:
+    if len(encoded) > _MAX_EVENT_BYTES:
+        raise InvalidInput(f"{len(encoded)} bytes; an event may have {_MAX_EVENT_BYTES}")
+    try:
+        _decoder.decode(encoded)
+    except msgspec.DecodeError as error:
+        raise InvalidInput(str(error)) from None
+
+
+def moment(micros: int) -> datetime:
+    """Microseconds since 1970 as an aware `datetime`."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def _after_fork_in_child() -> None:
+    for recorder in list(_recorders):
+        recorder.forked()
+
+
+_recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

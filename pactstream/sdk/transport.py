@@ -1,0 +1,182 @@
+"""HTTP to the gateway: one request, one bounded answer. What a failure means is in its type."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Sequence
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import NamedTuple
+
+import msgspec
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from pactstream import __version__, clock
+from pactstream.sdk.config import Secret
+
+MAX_ANSWER_BYTES = 8 * 1024 * 1024
+MAX_RETRY_AFTER_SECONDS = 300.0
+_CHUNK_BYTES = 64 * 1024
+_MAX_REASON = 500
+_OVERLOADED = frozenset({429, 502, 503, 504})
+"""The server (or a proxy before it) cannot take anything now; RFC 6585 and RFC 9110, section 15.6."""
+
+
+class DeliveryFailed(Exception):
+    """A request that did not achieve what it was for."""
+
+
+class Refused(DeliveryFailed):
+    """The server refuses this request and will refuse it again (4xx, or a redirect)."""
+
+
+class NotNow(DeliveryFailed):
+    """The request may succeed later. `retry_after_seconds` is the server's wish, if it had one.
+
+    `suspicious` is set where the request itself may be what the server fails on, so that trying for ever would
+    hold up everything behind it.
+    """
+
+    def __init__(
+        self, reason: str, *, retry_after_seconds: float | None = None, suspicious: bool = False
+    ) -> None:
+        super().__init__(reason)
+        self.retry_after_seconds = retry_after_seconds
+        self.suspicious = suspicious
+
+
+class Unreachable(NotNow):
+    """No connection, or one that broke or was silent before the answer was complete."""
+
+
+class Body(NamedTuple):
+    """A request body as it goes out: the same bytes at every attempt."""
+
+    content: bytes
+    headers: dict[str, str]
+
+
+def json_body(content: bytes, compress_over_bytes: int | None = None) -> Body:
+    """A JSON body, gzipped where it is longer than `compress_over_bytes`."""
+    headers = {"Content-Type": "application/json"}
+    if compress_over_bytes is not None and len(content) > compress_over_bytes:
+        content = gzip.compress(content, compresslevel=6, mtime=0)
+        headers["Content-Encoding"] = "gzip"
+    return Body(content, headers)
+
+
+class _ErrorBody(msgspec.Struct):
+    error: str
+    code: str = ""
+    details: Sequence[object] = ()
+
+
+class Transport:
+    """Posts to one gateway over kept-alive connections, with verified TLS and without redirects."""
+
+    def __init__(self, base_url: str, api_key: Secret, ca_certs: str | None = None) -> None:
+        self._base_url = base_url
+        self._api_key = api_key
+        self._ca_certs = ca_certs
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew without connections, in a process just forked: the sockets are the parent's."""
+        self._pool = urllib3.PoolManager(
+            num_pools=1, maxsize=16, cert_reqs="CERT_REQUIRED", ca_certs=self._ca_certs, retries=False
+        )
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._pool.clear()
+
+    def post(self, path: str, body: Body, timeout_seconds: float) -> bytes:
+        """POST and read the whole answer (2xx); its content.
+
+        Raises:
+            Refused: 3xx or 4xx.
+            NotNow: no connection, no answer in time, an answer too long, 429 or 5xx.
+        """
+        deadline = clock.monotonic_seconds() + timeout_seconds
+        headers = {
+            **body.headers,
+            "X-Pact-Key": self._api_key.reveal(),
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": f"pactstream-python/{__version__}",
+        }
+        try:
+            response = self._pool.request(
+                "POST",
+                self._base_url + path,
+                body=body.content,
+                headers=headers,
+                timeout=urllib3.Timeout(total=timeout_seconds),
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+            )
+            content = _read(response, deadline)
+        except (HTTPError, OSError) as error:
+            raise Unreachable(f"no answer: {self._safe(str(error) or type(error).__name__)}") from None
+        self._check(response, content)
+        return content
+
+    def _check(self, response: urllib3.BaseHTTPResponse, content: bytes) -> None:
+        status = response.status
+        if 200 <= status < 300:
+            return
+        reason = f"HTTP {status}: {self._safe(_reason(content))}"
+        if status in _OVERLOADED or status >= 500:
+            wish = retry_after_seconds(response.headers.get("Retry-After"))
+            raise NotNow(reason, retry_after_seconds=wish, suspicious=status not in _OVERLOADED)
+        raise Refused(reason)
+
+    def _safe(self, reason: str) -> str:
+        """A server's or a library's words, fit for a log: short, on one line, without the key."""
+        without_key = reason.replace(self._api_key.reveal(), "***")
+        return "".join(c if c.isprintable() else "�" for c in without_key[:_MAX_REASON])
+
+
+def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
+    """The answer's content. A connection that was not read to its end is closed, not used again."""
+    content = bytearray()
+    try:
+        while chunk := response.read1(_CHUNK_BYTES):
+            content += chunk
+            if len(content) > MAX_ANSWER_BYTES:
+                raise NotNow(f"the answer is longer than {MAX_ANSWER_BYTES} bytes", suspicious=True)
+            if clock.monotonic_seconds() > deadline:
+                raise NotNow("the answer came too slowly")
+    except BaseException:
+        response.close()
+        raise
+    response.release_conn()
+    return bytes(content)
+
+
+def _reason(content: bytes) -> str:
+    try:
+        body = msgspec.json.decode(content, type=_ErrorBody)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return content[:_MAX_REASON].decode("utf-8", "replace")
+    details = f" {msgspec.json.encode(body.details).decode()}" if body.details else ""
+    return f"{body.error} ({body.code}){details}"
+
+
+def retry_after_seconds(header: str | None) -> float | None:
+    """`Retry-After` (RFC 9110, section 10.2.3) as seconds from now, 0 to `MAX_RETRY_AFTER_SECONDS`."""
+    if header is None:
+        return None
+    header = header.strip()
+    if header.isascii() and header.isdigit():
+        return min(float(header), MAX_RETRY_AFTER_SECONDS)
+    try:
+        moment = parsedate_to_datetime(header)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    seconds = (clock.to_micros(moment) - clock.now_micros()) / clock.MICROS_PER_SECOND
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
