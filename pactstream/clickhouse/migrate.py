@@ -109,7 +109,8 @@ def statements(sql: str) -> list[str]:
 
 
 def _applied(database: ClickHouse) -> dict[int, str]:
-    return dict(database.rows("SELECT DISTINCT number, checksum FROM schema_migrations ORDER BY number"))
+    rows = database.rows("SELECT number, checksum FROM schema_migrations ORDER BY number")
+    return {row[0]: row[1] for row in rows}
 
 
 def _check(applied: dict[int, str], wanted: Iterable[Migration]) -> None:
@@ -122,9 +123,9 @@ def _check(applied: dict[int, str], wanted: Iterable[Migration]) -> None:
 
 
 def _record(database: ClickHouse, migration: Migration) -> None:
-    columns: dict[str, list[object]] = {
-        "number": [migration.number],
-        "name": [migration.name],
-        "checksum": [migration.checksum],
-    }
-    database.insert("schema_migrations", columns, token=f"{migration.number}/{migration.checksum}")
+    database.insert(
+        "schema_migrations",
+        ("number", "name", "checksum"),
+        [(migration.number, migration.name, migration.checksum)],
+        token=f"{migration.number}/{migration.checksum}",
+    )

@@ -2,7 +2,8 @@
 --
 -- No ENGINE is named: `default_table_engine` decides (MergeTree, or ReplicatedMergeTree in the service user's
 -- profile on a cluster). Both deduplication windows are set for that reason: a repeated insert of any of the
--- last 10,000 blocks is dropped by its token, and the projector never reaches further back.
+-- last 10,000 blocks is dropped by its token, and the projector never reaches further back. Numbers that stand
+-- in a leaf are UInt64: whatever a leaf may hold fits.
 
 CREATE TABLE IF NOT EXISTS room_events
 (
@@ -24,16 +25,16 @@ CREATE TABLE IF NOT EXISTS room_events
     latency_ms          Nullable(Float64) COMMENT 'As reported by the agent, milliseconds.',
     token_count         Nullable(UInt64) COMMENT 'Tokens of a response, as reported.',
     pact_id             Nullable(UUID) COMMENT 'The pact the event named, if any.',
-    pact_version        Nullable(UInt32) COMMENT 'Its version in force on arrival.',
+    pact_version        Nullable(UInt64) COMMENT 'Its version in force on arrival.',
     bound               Bool COMMENT 'Whether that pact has a condition for this tool.',
     valid               Nullable(Bool) COMMENT 'The verdict; null where there was nothing to judge.',
     severity            LowCardinality(String) COMMENT 'Worst severity among the violations: critical, major, minor, info; empty without any.',
     violations          Nested(param_path String, rule LowCardinality(String), severity LowCardinality(String))
                         COMMENT 'What was violated, without the values; ARRAY JOIN violations AS v for one row each.',
-    violations_omitted  UInt32 CODEC(ZSTD(1)) COMMENT 'Violations beyond the hundred that are listed.',
-    source_partition    UInt16 CODEC(ZSTD(1)) COMMENT 'Partition of telemetry.batches in which the event came.',
+    violations_omitted  UInt64 CODEC(ZSTD(1)) COMMENT 'Violations beyond the hundred that are listed.',
+    source_partition    UInt64 CODEC(ZSTD(1)) COMMENT 'Partition of telemetry.batches in which the event came.',
     source_offset       UInt64 CODEC(Delta, ZSTD(1)) COMMENT 'Offset of its batch there.',
-    source_index        UInt32 CODEC(Delta, ZSTD(1)) COMMENT 'Place in its batch, from 0.',
+    source_index        UInt64 CODEC(Delta, ZSTD(1)) COMMENT 'Place in its batch, from 0.',
     leaf                String CODEC(ZSTD(1)) COMMENT 'The leaf itself, RFC 8785 JSON, byte for byte; the other columns are derived from it.',
     leaf_hash           FixedString(32) CODEC(NONE) COMMENT 'RFC 6962: SHA-256(0x00 || leaf).',
 
