@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 
 from pactstream.clickhouse.client import ClickHouse
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _time(micros: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=micros)
-
-
-def _same(value: Any) -> Any:
-    return value
-
-
-# Column: field of the Avro record, and how its value is written.
-_COLUMNS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "agent_id": ("agent_id", UUID),
-    "through_sequence": ("through_sequence", _same),
-    "computed_at": ("computed_at_micros", _time),
-    "first_received_at": ("first_received_at_micros", _time),
-    "last_received_at": ("last_received_at_micros", _time),
-    "sessions": ("sessions", _same),
-    "tool_calls": ("tool_calls", _same),
-    "bound_calls": ("bound_calls", _same),
-    "valid_calls": ("valid_calls", _same),
-    "violations": ("violations", _same),
-    "dimensions": ("dimensions", _same),
-    "composite": ("composite", _same),
-    "confidence": ("confidence", _same),
+# Column: field of the Avro record. Times are microseconds in both.
+_COLUMNS = {
+    "agent_id": "agent_id",
+    "through_sequence": "through_sequence",
+    "computed_at": "computed_at_micros",
+    "first_received_at": "first_received_at_micros",
+    "last_received_at": "last_received_at_micros",
+    "sessions": "sessions",
+    "tool_calls": "tool_calls",
+    "bound_calls": "bound_calls",
+    "valid_calls": "valid_calls",
+    "violations": "violations",
+    "dimensions": "dimensions",
+    "composite": "composite",
+    "confidence": "confidence",
 }
 
 
@@ -45,7 +32,5 @@ def insert(database: ClickHouse, scores: Sequence[dict[str, Any]], token: str) -
         Retryable: ClickHouse does not answer; whether the block was written is not known.
         Fatal: there is no such table.
     """
-    columns = {
-        column: [convert(score[field]) for score in scores] for column, (field, convert) in _COLUMNS.items()
-    }
-    database.insert("scores", columns, token=token)
+    rows = [tuple(score[field] for field in _COLUMNS.values()) for score in scores]
+    database.insert("scores", tuple(_COLUMNS), rows, token=token)

@@ -40,9 +40,9 @@ CREATE TABLE IF NOT EXISTS room_events
 
     INDEX by_event event_id TYPE bloom_filter(0.001) GRANULARITY 1,
     INDEX by_received_at received_at TYPE minmax GRANULARITY 1,
-    -- A second copy in each agent's own order, without the two columns that make up most of the table. Measured on
-    -- 3 million rows of 2,000 agents: an agent's history in 4 ms instead of 40, for 45 % more disk.
-    PROJECTION by_agent (SELECT * EXCEPT (leaf, leaf_hash) ORDER BY agent_id, sequence)
+    -- A second copy in each agent's own order, without the leaf, which its readers need least. Measured on
+    -- 3 million rows of 2,000 agents: an agent's history in 4 ms instead of 40, for 90 % more disk.
+    PROJECTION by_agent (SELECT * EXCEPT (leaf) ORDER BY agent_id, sequence)
 )
 ORDER BY (log, leaf_index)
 SETTINGS non_replicated_deduplication_window = 10000, replicated_deduplication_window = 10000
