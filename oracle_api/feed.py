@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 from uuid import UUID
@@ -26,6 +25,9 @@ from pactstream.web import Refused, retry_after
 
 SHOWN = 30
 """Events on the page."""
+
+STREAM_SECONDS = 600.0
+"""A stream's longest life, so that no reader holds a place for ever."""
 
 _HEARTBEAT_SECONDS = 15.0
 _RECONNECT_MILLIS = 2_000
@@ -84,12 +86,14 @@ class Feed:
         source: EventSource,
         *,
         deployment: str,
+        issuer: str,
         poll_seconds: float,
         max_streams: int,
         max_per_address: int,
     ) -> None:
         self._source = source
         self._deployment = deployment
+        self._issuer = issuer
         self._poll_seconds = poll_seconds
         self._max_streams = max_streams
         self._max_per_address = max_per_address
@@ -98,9 +102,8 @@ class Feed:
         self._pollers: dict[UUID, asyncio.Task[None]] = {}
         self._closed = False
 
-    @contextmanager
-    def place(self, address: str) -> Iterator[None]:
-        """Hold one of the places for a stream from `address`.
+    def take_place(self, address: str) -> None:
+        """Take one of the places for streams; whoever takes one gives it back with `leave_place`.
 
         Raises:
             Refused: none is left (503), or this address has its share (429).
@@ -110,23 +113,26 @@ class Feed:
         if self._addresses[address] >= self._max_per_address:
             raise Refused(429, "too many streams from this address", headers=retry_after(10))
         self._addresses[address] += 1
-        try:
-            yield
-        finally:
-            self._addresses[address] -= 1
-            self._addresses += Counter()  # drops the zeros
+
+    def leave_place(self, address: str) -> None:
+        """Give a place back."""
+        self._addresses[address] -= 1
+        if not self._addresses[address]:
+            del self._addresses[address]
 
     async def stream(self, agent_id: UUID, last_sequence: int) -> AsyncIterator[bytes]:
         """Server-sent events (WHATWG HTML, 9.2) from beyond `last_sequence` until the feed is closed.
 
         `events`: an array of events, oldest first, its id the last one's sequence number. `summary`: the
-        figures over them. A comment now and then keeps the connection open.
+        figures over them. A comment now and then keeps the connection open; after `STREAM_SECONDS` the stream
+        ends, and browsers come back by themselves.
         """
         channel = self._join(agent_id)
         try:
             yield format_sse_event(retry=_RECONNECT_MILLIS, comment="pactstream")
             sent: dict[str, Any] | None = None
-            while not channel.closed:
+            end = clock.monotonic_seconds() + STREAM_SECONDS
+            while not channel.closed and clock.monotonic_seconds() < end:
                 changed = channel.changed
                 if last_sequence > channel.last_sequence and channel.events:
                     last_sequence = 0  # of another life of this agent: the ledger was begun anew
@@ -171,34 +177,34 @@ class Feed:
             try:
                 events = await self._source.latest_events(agent_id, channel.last_sequence, SHOWN)
                 state = await self._source.agent_state(agent_id) if events or channel.events else None
-                channel.update(events, _summary(state, self._deployment))
+                channel.update(events, self._summary(state))
             except (Backpressure, Retryable) as error:
                 _log.warning("feed of %s: %s", agent_id, error)
                 channel.update([], channel.summary | {"stale": True})
             await asyncio.sleep(self._poll_seconds)
 
-
-def _summary(state: AgentState | None, deployment: str) -> dict[str, Any]:
-    """The figures above the events: those of the report, without its signature."""
-    if state is None:
-        return {"known": False}
-    score, head, checkpoint = state.score, state.head, state.checkpoint
-    return {
-        "known": True,
-        "composite": score.composite if score else None,
-        "confidence": score.confidence if score else None,
-        "bound": score.bound_calls if score else 0,
-        "valid": score.valid_calls if score else 0,
-        "rate": report.compliance_rate(score),
-        "sessions": score.sessions if score else 0,
-        "scoredThrough": score.through_sequence if score else 0,
-        "asOf": clock.to_iso(score.last_received_at_micros) if score else None,
-        "sealedThrough": head.sequence if head else 0,
-        "headHash": head.leaf_hash if head else None,
-        "origin": report.origin(deployment, checkpoint.log) if checkpoint else None,
-        "treeSize": checkpoint.tree_size if checkpoint else 0,
-        "sealedAt": clock.to_iso(checkpoint.sealed_at_micros) if checkpoint else None,
-    }
+    def _summary(self, state: AgentState | None) -> dict[str, Any]:
+        """The figures above the events: those of the report, without its signature."""
+        if state is None:
+            return {"known": False}
+        score, head, checkpoint = state.score, state.head, state.checkpoint
+        return {
+            "known": True,
+            "issuer": self._issuer,
+            "composite": score.composite if score else None,
+            "confidence": score.confidence if score else None,
+            "bound": score.bound_calls if score else 0,
+            "valid": score.valid_calls if score else 0,
+            "rate": report.compliance_rate(score),
+            "sessions": score.sessions if score else 0,
+            "scoredThrough": score.through_sequence if score else 0,
+            "asOf": clock.to_iso(score.last_received_at_micros) if score else None,
+            "sealedThrough": head.sequence if head else 0,
+            "headHash": head.leaf_hash if head else None,
+            "origin": report.origin(self._deployment, checkpoint.log) if checkpoint else None,
+            "treeSize": checkpoint.tree_size if checkpoint else 0,
+            "sealedAt": clock.to_iso(checkpoint.sealed_at_micros) if checkpoint else None,
+        }
 
 
 def _message(kind: str, data: object, event_id: str | None = None) -> bytes:

@@ -76,8 +76,8 @@ class Signer:
             lifetime_seconds=self.lifetime_seconds,
         )
         return Issued(
-            _form(canonical.dumps(sign_report(claims, self.keys))),
-            _form(sign_jwt(claims, self.keys[0]).encode()),
+            form(canonical.dumps(sign_report(claims, self.keys))),
+            form(sign_jwt(claims, self.keys[0]).encode()),
         )
 
 
@@ -136,5 +136,6 @@ class Reports:
         return fresh and entry.state.same_agent_state(state)
 
 
-def _form(body: bytes) -> Form:
+def form(body: bytes) -> Form:
+    """The bytes with their entity tag."""
     return Form(body, f'"{sha256(body).hexdigest()[:32]}"')

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from uuid import UUID
 
 from pydantic import Field
 
 from pactstream.settings import ClickHouseSettings, ServiceSettings
+from pactstream.signing.keys import SigningKey, load_keys, load_keys_from_environment
 
 
 class OracleSettings(ServiceSettings, ClickHouseSettings):
@@ -17,9 +19,9 @@ class OracleSettings(ServiceSettings, ClickHouseSettings):
     issuer: str = Field(
         "",
         max_length=200,
-        description="Name under which reports are signed, which verifiers pin. Default: `https://<deployment>`.",
+        description="Name under which reports are signed, which verifiers pin. Default: the deployment's.",
     )
-    key_dir: Path = Field(Path(".pactstream/keys"), description="Directory of the signing keys.")
+    key_dir: Path = Field(Path("keys"), description="Directory of the signing keys.")
     oracle_report_seconds: int = Field(
         300, ge=10, le=86_400, description="Oracle: how long a report is valid after it was issued."
     )
@@ -48,4 +50,12 @@ class OracleSettings(ServiceSettings, ClickHouseSettings):
     @property
     def issuer_name(self) -> str:
         """The issuer, default included."""
-        return self.issuer or f"https://{self.deployment}"
+        return self.issuer or self.deployment
+
+    def report_keys(self) -> tuple[SigningKey, ...]:
+        """The keys that sign reports: from the environment if they stand there, else from `key_dir`.
+
+        Raises:
+            SigningKeyError: they are missing, exposed or malformed.
+        """
+        return load_keys_from_environment(os.environ, "report") or load_keys(self.key_dir, "report")

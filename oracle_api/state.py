@@ -1,4 +1,4 @@
-"""What the oracle knows of an agent. Nothing here is private: all of it stands in leaves, or follows from them."""
+"""What the oracle knows of an agent. Nothing here is private: it stands in leaves or follows from them."""
 
 from __future__ import annotations
 

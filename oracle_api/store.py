@@ -64,7 +64,7 @@ class Store:
 
     async def latest_events(self, agent_id: UUID, after_sequence: int, limit: int) -> Sequence[Event]:
         """The agent's last `limit` events beyond `after_sequence`, oldest first."""
-        return await self._in_thread(partial(self._events, agent_id, after_sequence, limit))
+        return await self._in_thread(lambda: self._events(agent_id, after_sequence, limit))
 
     async def checkpoint(self, log: int) -> Checkpoint | None:
         """The newest checkpoint of one log; None if it has none."""
@@ -85,7 +85,7 @@ class Store:
     async def _in_thread(self, call: Callable[[], _T]) -> _T:
         return await anyio.to_thread.run_sync(call, limiter=self._threads)
 
-    def _rows(self, sql: str, **parameters: object) -> list[Sequence[Any]]:
+    def _rows(self, sql: str, **parameters: object) -> list[tuple[Any, ...]]:
         return self._database.rows(sql + _LIMITS, parameters)
 
     def _events(self, agent_id: UUID, after: int, limit: int, *, violating: bool = False) -> list[Event]:

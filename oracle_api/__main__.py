@@ -1,0 +1,29 @@
+"""Starts the oracle: `python -m oracle_api`."""
+
+from __future__ import annotations
+
+import sys
+
+from oracle_api import wiring
+from oracle_api.app import create_app
+from oracle_api.settings import OracleSettings
+from pactstream import logs, settings, web, worker
+from pactstream.clickhouse.client import ClickHouse
+from pactstream.errors import Fatal
+
+
+def main() -> int:
+    """Serve until SIGTERM; 0 after a clean stop, 3 when it cannot go on."""
+    try:
+        ours = settings.load(OracleSettings)
+        logs.configure("oracle_api", ours.log_level)
+        with ClickHouse(ours) as database:
+            parts = wiring.build(ours, database)
+            return web.serve(create_app(parts), ours.bind_host, ours.oracle_port, parts.feed.close)
+    except Fatal as error:
+        sys.stderr.write(f"oracle_api: {error}\n")
+        return worker.EXIT_FATAL
+
+
+if __name__ == "__main__":
+    sys.exit(main())

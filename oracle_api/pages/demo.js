@@ -1,0 +1,171 @@
+// The live page. What comes from events goes into the page as text, never as markup.
+
+const SHOWN = 30;
+const agent = document.body.dataset.agent;
+const byId = (id) => document.getElementById(id);
+
+/** Sequence number to event, the latest thirty. */
+let events = new Map();
+let summary = { known: false };
+let lastArrival = null;
+
+const LABELS = {
+  session_start: "Session opened",
+  session_end: "Session closed",
+  response: "Response",
+};
+
+function element(tag, className, text) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+function verdictOf(event) {
+  if (event.valid === false) return "broken";
+  return event.valid && event.bound ? "kept" : "none";
+}
+
+function verdictCell(event) {
+  const kind = verdictOf(event);
+  const cell = element("div", `verdict ${kind}`);
+  if (kind === "kept") {
+    cell.append(element("span", "mark", "✓"), element("strong", "", "Pact kept"));
+  } else if (kind === "broken") {
+    const title = event.severity ? `Violation, ${event.severity}` : "Violation";
+    cell.append(element("span", "mark", "✕"), element("strong", "", title));
+    const rules = element("ul", "broken-rules");
+    for (const one of event.violations) {
+      const line = element("li");
+      line.append(element("code", "", one.param_path), ` breaks ${one.rule} (${one.severity})`);
+      rules.append(line);
+    }
+    cell.append(rules);
+  } else if (event.type === "tool_call") {
+    cell.textContent = event.valid === null ? "No pact named" : "Not bound by the pact";
+  }
+  return cell;
+}
+
+function eventRow(event, isNew) {
+  const kind = verdictOf(event);
+  const row = element("li", `event ${kind}`);
+  row.dataset.sequence = event.sequence;
+  if (event.type !== "tool_call") row.classList.add("bracket");
+  if (isNew) row.classList.add("new");
+
+  const number = element("div", "number", event.sequence);
+  const time = element("time", "time", clockTime(event.occurred_at));
+  time.dateTime = event.occurred_at;
+  time.title = event.occurred_at;
+  const what = element("div", "what");
+  const name = event.type === "tool_call" ? event.tool : LABELS[event.type] ?? event.type;
+  what.append(
+    element("span", event.type === "tool_call" ? "tool" : "", name),
+    element("span", "session", event.session_id),
+  );
+  const outcome = element("div", "outcome", event.outcome);
+  if (event.latency_ms !== null) outcome.append(element("small", "", `${Math.round(event.latency_ms)} ms`));
+  row.append(number, time, what, outcome, verdictCell(event));
+  return row;
+}
+
+function clockTime(iso) {
+  return new Date(iso).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+}
+
+function takeEvents(incoming) {
+  if (incoming.length && incoming.at(-1).sequence < Math.max(0, ...events.keys()) - SHOWN) events = new Map();
+  const known = new Set(events.keys());
+  for (const one of incoming) events.set(one.sequence, one);
+  const latest = [...events.values()].sort((a, b) => a.sequence - b.sequence).slice(-SHOWN);
+  events = new Map(latest.map((one) => [one.sequence, one]));
+  const fresh = known.size ? latest.filter((one) => !known.has(one.sequence)) : [];
+  lastArrival = latest.length ? Date.parse(latest.at(-1).received_at) : null;
+
+  byId("events").replaceChildren(...latest.toReversed().map((one) => eventRow(one, fresh.includes(one))));
+  byId("strip").replaceChildren(...latest.map((one) => element("i", `tick ${verdictOf(one)}`)));
+  byId("empty").hidden = latest.length > 0;
+  byId("events").hidden = latest.length === 0;
+  announce(fresh);
+  showAge();
+}
+
+function announce(fresh) {
+  if (!fresh.length) return;
+  const broken = fresh.filter((one) => one.valid === false);
+  const counted = fresh.length === 1 ? "1 new event" : `${fresh.length} new events`;
+  const named = broken.map((one) => `${one.severity} violation by ${one.tool}`);
+  byId("announcement").textContent = [counted, ...named].join("; ");
+}
+
+function takeSummary(incoming) {
+  summary = incoming;
+  const scored = summary.composite !== null && summary.composite !== undefined;
+  byId("composite").textContent = scored ? decimal(summary.composite, 1) : "–";
+  byId("confidence").textContent = scored ? `confidence ${decimal(summary.confidence, 2)}` : "not computed yet";
+  const rated = summary.rate !== null && summary.rate !== undefined;
+  byId("rate").textContent = rated ? decimal(100 * summary.rate, 2) : "–";
+  byId("rate-unit").textContent = rated ? "%" : "";
+  byId("counts").textContent = rated
+    ? `${summary.valid} of ${summary.bound} bound calls kept the pact`
+    : "no bound calls yet";
+  byId("sealed").textContent = summary.treeSize ? summary.treeSize.toLocaleString("en") : "–";
+  byId("sealed-unit").textContent = summary.treeSize ? (summary.treeSize === 1 ? "leaf" : "leaves") : "";
+  byId("origin").textContent = summary.origin ? `${summary.origin}` : "no checkpoint yet";
+  byId("head").textContent = summary.headHash
+    ? `This agent’s newest sealed leaf: no. ${summary.sealedThrough}, ${summary.headHash}`
+    : "";
+  if (summary.issuer) byId("issuer").textContent = summary.issuer;
+  showConnection(summary.stale ? "stale" : "live");
+  showAge();
+}
+
+/** As many digits as it takes, at most `digits`: 96, 99.52. */
+function decimal(value, digits) {
+  return value.toLocaleString("en", { maximumFractionDigits: digits });
+}
+
+function showAge() {
+  if (lastArrival === null) return;
+  const seconds = Math.max(0, Math.round((Date.now() - lastArrival) / 1000));
+  const [amount, unit] =
+    seconds < 60 ? [seconds, "s ago"]
+    : seconds < 3600 ? [Math.floor(seconds / 60), "min ago"]
+    : seconds < 86400 ? [Math.floor(seconds / 3600), "h ago"]
+    : [Math.floor(seconds / 86400), "days ago"];
+  byId("age").textContent = amount;
+  byId("age-unit").textContent = unit;
+  byId("reflected").textContent = summary.scoredThrough
+    ? `score reflects no. ${summary.scoredThrough}, ledger no. ${summary.sealedThrough}`
+    : "not scored yet";
+}
+
+function showConnection(state) {
+  const texts = {
+    connecting: "Connecting…",
+    live: "Live",
+    stale: "The ledger does not answer; showing what is known",
+    lost: "Connection lost; trying again",
+  };
+  byId("connection").dataset.state = state === "stale" ? "lost" : state;
+  byId("connection-text").textContent = texts[state];
+}
+
+function follow() {
+  const source = new EventSource(`/api/v1/trust/${agent}/events`);
+  source.addEventListener("events", (message) => takeEvents(JSON.parse(message.data)));
+  source.addEventListener("summary", (message) => takeSummary(JSON.parse(message.data)));
+  source.addEventListener("open", () => showConnection("live"));
+  source.addEventListener("error", () => {
+    showConnection("lost");
+    // A refusal (too many streams) closes the source for good, unlike a broken connection.
+    if (source.readyState === EventSource.CLOSED) setTimeout(follow, 10_000);
+  });
+}
+
+byId("base").textContent = location.origin;
+byId("events").hidden = true;
+setInterval(showAge, 1_000);
+follow();

@@ -1,0 +1,41 @@
+"""What the oracle's routes are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from oracle_api.feed import EventSource, Feed
+from oracle_api.reports import Form, Reports
+from oracle_api.state import Checkpoint
+from pactstream.web import RateLimiter
+
+
+class Ledgers(EventSource, Protocol):
+    """All that is read: `store.Store` in production."""
+
+    async def checkpoint(self, log: int) -> Checkpoint | None:
+        """The newest checkpoint of one log; None if it has none."""
+
+    async def checkpoints(self) -> Sequence[Checkpoint]:
+        """The newest checkpoint of each log."""
+
+    async def answers(self) -> bool:
+        """Whether reading is possible."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything the app needs; tests give it a store of their own."""
+
+    store: Ledgers
+    reports: Reports
+    feed: Feed
+    jwks: Form
+    limiter: RateLimiter
+    deployment: str
+    max_age_seconds: int
+    trusted_proxies: int
+    demo_agent: UUID

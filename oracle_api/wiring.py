@@ -1,0 +1,45 @@
+"""Puts the oracle's parts together."""
+
+from __future__ import annotations
+
+from oracle_api.feed import Feed
+from oracle_api.parts import Parts
+from oracle_api.reports import Reports, Signer, form
+from oracle_api.settings import OracleSettings
+from oracle_api.store import Store
+from pactstream import canonical
+from pactstream.clickhouse.client import ClickHouse
+from pactstream.signing.jwks import jwks_document
+from pactstream.signing.keys import load_retired
+from pactstream.web import RateLimiter
+
+
+def build(settings: OracleSettings, database: ClickHouse) -> Parts:
+    """The parts on real ClickHouse and real keys.
+
+    Raises:
+        Fatal: the signing keys are missing, exposed or malformed.
+    """
+    keys = settings.report_keys()
+    retired = load_retired(settings.key_dir, "report")
+    store = Store(database)
+    signer = Signer(keys, settings.issuer_name, settings.deployment, settings.oracle_report_seconds)
+    feed = Feed(
+        store,
+        deployment=settings.deployment,
+        issuer=settings.issuer_name,
+        poll_seconds=settings.oracle_poll_seconds,
+        max_streams=settings.oracle_streams,
+        max_per_address=settings.oracle_streams_per_address,
+    )
+    return Parts(
+        store=store,
+        reports=Reports(store, signer),
+        feed=feed,
+        jwks=form(canonical.dumps(jwks_document([key.public for key in keys], retired))),
+        limiter=RateLimiter(settings.oracle_requests_per_minute, settings.oracle_burst),
+        deployment=settings.deployment,
+        max_age_seconds=settings.oracle_max_age_seconds,
+        trusted_proxies=settings.oracle_trusted_proxies,
+        demo_agent=settings.demo_agent,
+    )
