@@ -10,7 +10,7 @@ from typing import Any, Self
 import clickhouse_connect
 import msgspec
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError, DataError, StreamFailureError
+from clickhouse_connect.driver.exceptions import ClickHouseError, DataError
 
 from pactstream.errors import Fatal, InvalidInput, PactstreamError, Retryable
 from pactstream.settings import ClickHouseSettings
@@ -67,35 +67,18 @@ class ClickHouse:
                 self._connected.close()
                 self._connected = None
 
-    def rows(self, sql: str, parameters: Parameters | None = None) -> list[tuple[Any, ...]]:
-        """The result of a query, whole."""
-        with _classified():
-            return [
-                tuple(row) for row in self._client().query(sql, parameters=dict(parameters or {})).result_rows
-            ]
+    def rows(
+        self, sql: str, parameters: Parameters | None = None, *, formats: Mapping[str, str] | None = None
+    ) -> list[tuple[Any, ...]]:
+        """The result of a query, whole: bound it in the query. Times are aware datetimes.
 
-    def stream(
-        self,
-        sql: str,
-        parameters: Parameters | None = None,
-        *,
-        formats: Mapping[str, str] | None = None,
-        settings: Parameters | None = None,
-    ) -> Iterator[tuple[Any, ...]]:
-        """The result of a query row by row, holding one block at a time.
-
-        `formats` sets how a ClickHouse type is read: `{"String": "bytes"}` for bytes that need not be UTF-8.
+        `formats` says how a ClickHouse type is read where not as usual: `{"UUID": "string"}`.
         """
-        with (
-            _classified(),
-            self._client().query_rows_stream(
-                sql,
-                parameters=dict(parameters or {}),
-                query_formats=dict(formats or {}),
-                settings=dict(settings or {}),
-            ) as rows,
-        ):
-            yield from rows
+        with _classified():
+            result = self._client().query(
+                sql, parameters=dict(parameters or {}), query_formats=dict(formats or {})
+            )
+            return [tuple(row) for row in result.result_rows]
 
     def command(
         self, sql: str, parameters: Parameters | None = None, *, settings: Parameters | None = None
@@ -176,7 +159,5 @@ def _first_line(error: ClickHouseError) -> str:
 def _classified() -> Iterator[None]:
     try:
         yield
-    except StreamFailureError as error:
-        raise Retryable(f"ClickHouse: the result broke off: {_first_line(error)}") from error
     except ClickHouseError as error:
         raise classify(error) from error

@@ -8,8 +8,7 @@
 CREATE TABLE IF NOT EXISTS room_events
 (
     log                 UInt16 COMMENT 'The ledger this leaf is in: the partition of telemetry.evaluated.',
-    leaf_index          UInt64 CODEC(Delta, ZSTD(1)) COMMENT 'Place in the log, from 0 without gaps.',
-    segment_index       UInt64 CODEC(Delta, ZSTD(1)) COMMENT 'The segment that sealed it: joins ledger_segments on (log, segment_index).',
+    leaf_index          UInt64 CODEC(Delta, ZSTD(1)) COMMENT 'Place in the log, from 0 without gaps. Its segment: the first one of ledger_segments with tree_size > leaf_index.',
     event_id            UUID COMMENT 'Chosen by the agent''s SDK; one event, one row.',
     type                LowCardinality(String) COMMENT 'session_start, tool_call, response or session_end.',
     agent_id            UUID COMMENT 'The agent that emitted it.',
