@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
-    IsolationLevel,
     KafkaError,
     KafkaException,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient
 
 from pactstream import clock
 from pactstream.errors import Retryable
 from pactstream.kafka import config, topics
+from pactstream.kafka.offsets import high_watermarks
 from pactstream.kafka.records import Task
 from pactstream.settings import KafkaSettings
 
@@ -37,7 +37,7 @@ def restore(settings: KafkaSettings, changelog: str, tasks: Mapping[int, Task]) 
         KafkaException: the broker refused.
     """
     topic = topics.name(settings, changelog)
-    ends = _high_watermarks(settings, topic, list(tasks))
+    ends = high_watermarks(AdminClient(config.client(settings)), topic, tasks, _STALL_SECONDS)
     reader = Consumer(config.reader(settings))
     try:
         return _read(reader, topic, tasks, ends)
@@ -72,10 +72,3 @@ def _read(reader: Consumer, topic: str, tasks: Mapping[int, Task], ends: dict[in
             if offset is not None and offset + (error is None) >= ends[partition]:
                 pending.discard(partition)
     return count
-
-
-def _high_watermarks(settings: KafkaSettings, topic: str, partitions: list[int]) -> dict[int, int]:
-    admin = AdminClient(config.client(settings))
-    wanted = {TopicPartition(topic, partition): OffsetSpec.latest() for partition in partitions}
-    listed = admin.list_offsets(wanted, isolation_level=IsolationLevel.READ_UNCOMMITTED)
-    return {where.partition: done.result(_STALL_SECONDS).offset for where, done in listed.items()}

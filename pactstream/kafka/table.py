@@ -10,14 +10,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from threading import Condition, Thread
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pactstream import clock
 from pactstream.errors import InvalidInput, Retryable
 from pactstream.kafka import config, topics
+from pactstream.kafka.offsets import high_watermarks
 from pactstream.settings import KafkaSettings
 
 _log = logging.getLogger(__name__)
@@ -50,6 +52,7 @@ class Table(Generic[V]):
         self._failure: KafkaException | None = None
         self._moved = Condition()
         self._stopping = False
+        self._admin = AdminClient(config.client(settings))
         self._consumer = Consumer(config.reader(settings))
         self._consumer.assign([TopicPartition(self._topic, _ONLY_PARTITION, OFFSET_BEGINNING)])
         self._thread = Thread(target=self._follow, name=f"table {topic}", daemon=True)
@@ -71,11 +74,7 @@ class Table(Generic[V]):
             Retryable: it took longer than the time-out, or the topic cannot be read.
         """
         deadline = clock.monotonic_seconds() + timeout_seconds
-        where = TopicPartition(self._topic, _ONLY_PARTITION)
-        try:
-            _, end = self._consumer.get_watermark_offsets(where, timeout_seconds, cached=False)
-        except KafkaException as error:
-            raise Retryable(f"{self._topic} cannot be read: {error.args[0].str()}") from error
+        end = high_watermarks(self._admin, self._topic, [_ONLY_PARTITION], timeout_seconds)[_ONLY_PARTITION]
         with self._moved:
             while self._position < end:
                 left = deadline - clock.monotonic_seconds()
@@ -147,7 +146,7 @@ class Changes:
     (an operator registers an agent) and take tens of milliseconds.
     """
 
-    def __init__(self, settings: KafkaSettings, transactional_id: str, tables: Iterable[Table[object]]) -> None:
+    def __init__(self, settings: KafkaSettings, transactional_id: str, tables: Iterable[Table[Any]]) -> None:
         self._settings = settings
         self._transactional_id = transactional_id
         self._tables = tuple(tables)

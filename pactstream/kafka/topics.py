@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaError, KafkaException
@@ -91,8 +90,7 @@ def apply(settings: KafkaSettings, *, partitions: int, replication: int) -> list
         for full, (topic, count) in wanted.items()
         if full not in existing
     ]
-    _create(admin, missing)
-    created = {topic.topic for topic in missing}
+    created = _create(admin, missing)
     return [f"{'created' if full in created else 'exists '}  {full}" for full in sorted(wanted)]
 
 
@@ -112,14 +110,16 @@ def _partition_counts(admin: AdminClient) -> dict[str, int]:
     return {full: len(topic.partitions) for full, topic in listed.items()}
 
 
-def _create(admin: AdminClient, missing: Iterable[NewTopic]) -> None:
-    topics = list(missing)
-    if not topics:
-        return
-    for full, done in admin.create_topics(topics, operation_timeout=_TIMEOUT_SECONDS).items():
+def _create(admin: AdminClient, missing: list[NewTopic]) -> set[str]:
+    """The topics that this call created: another `apply` at the same moment may have been first."""
+    created: set[str] = set()
+    if not missing:
+        return created
+    for full, done in admin.create_topics(missing, operation_timeout=_TIMEOUT_SECONDS).items():
         try:
             done.result(_TIMEOUT_SECONDS)
+            created.add(full)
         except KafkaException as error:
-            # Another `apply` at the same moment is no fault.
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise Fatal(f"cannot create topic {full}: {error.args[0].str()}") from error
+    return created

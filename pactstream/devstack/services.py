@@ -1,0 +1,101 @@
+"""The five services as processes of their own on this machine, on top of a running stack."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import urllib3
+
+from pactstream.devstack import ports
+from pactstream.devstack.supervisor import Program, Supervisor, python_program
+
+DEPLOYMENT = "pactstream.local"
+SERVICES = ("ingest_gateway", "evaluator_worker", "ledger_sealer", "score_aggregator", "oracle_api")
+_START_SECONDS = 60.0
+_http = urllib3.PoolManager(retries=False, timeout=2.0)
+
+
+@dataclass(frozen=True)
+class Services:
+    """Where everything is, and how each service is started; `start` may be called again after a kill."""
+
+    supervisor: Supervisor
+    data_dir: Path
+    kafka_bootstrap: str
+    clickhouse_host: str
+    clickhouse_port: int
+    gateway_port: int
+    oracle_port: int
+    database: str = "pactstream"
+    topic_prefix: str = ""
+    clickhouse_user: str = "default"
+    clickhouse_password: str = field(default="", repr=False)
+    admin_key: str = field(default_factory=lambda: "adm_" + secrets.token_urlsafe(32), repr=False)
+    worker_ports: dict[str, int] = field(
+        default_factory=lambda: {name: ports.free_port() for name in SERVICES[1:4]}
+    )
+
+    @property
+    def gateway_url(self) -> str:
+        """Where events go in."""
+        return f"http://{ports.LOOPBACK}:{self.gateway_port}"
+
+    @property
+    def oracle_url(self) -> str:
+        """Where trust reports come out."""
+        return f"http://{ports.LOOPBACK}:{self.oracle_port}"
+
+    @property
+    def key_dir(self) -> Path:
+        """The deployment's signing keys."""
+        return self.data_dir / "keys"
+
+    def environment(self) -> dict[str, str]:
+        """The settings of all five, and of the commands that administer them."""
+        return {
+            "PACTSTREAM_DEPLOYMENT": DEPLOYMENT,
+            "PACTSTREAM_INSTANCE": "local",
+            "PACTSTREAM_KAFKA_BOOTSTRAP": self.kafka_bootstrap,
+            "PACTSTREAM_KAFKA_TOPIC_PREFIX": self.topic_prefix,
+            "PACTSTREAM_CLICKHOUSE_HOST": self.clickhouse_host,
+            "PACTSTREAM_CLICKHOUSE_PORT": str(self.clickhouse_port),
+            "PACTSTREAM_CLICKHOUSE_USER": self.clickhouse_user,
+            "PACTSTREAM_CLICKHOUSE_PASSWORD": self.clickhouse_password,
+            "PACTSTREAM_CLICKHOUSE_DATABASE": self.database,
+            "PACTSTREAM_KEY_DIR": str(self.key_dir),
+            "PACTSTREAM_GATEWAY_PORT": str(self.gateway_port),
+            "PACTSTREAM_GATEWAY_ADMIN_KEY_SHA256": hashlib.sha256(self.admin_key.encode()).hexdigest(),
+            "PACTSTREAM_EVALUATOR_PORT": str(self.worker_ports["evaluator_worker"]),
+            "PACTSTREAM_SEALER_PORT": str(self.worker_ports["ledger_sealer"]),
+            "PACTSTREAM_AGGREGATOR_PORT": str(self.worker_ports["score_aggregator"]),
+            "PACTSTREAM_ORACLE_PORT": str(self.oracle_port),
+        }
+
+    def start(self, names: Iterable[str] = SERVICES, on_ready: Callable[[str], None] = lambda _: None) -> None:
+        """Start services side by side and wait until each is ready.
+
+        Raises:
+            ChildFailed: one ended, or was not ready in time; the message has the last error of its log.
+        """
+        started = [(name, self.supervisor.start(self._program(name))) for name in names]
+        port = {"ingest_gateway": self.gateway_port, "oracle_api": self.oracle_port} | self.worker_ports
+        for name, child in started:
+            self.supervisor.wait_ready(child, partial(_ready, port[name]), _START_SECONDS)
+            on_ready(name)
+
+    def _program(self, name: str) -> Program:
+        log = self.data_dir / f"{name}.log"
+        return python_program(name, name, log_file=log, env=self.environment())
+
+
+def _ready(port: int) -> bool:
+    try:
+        answer = _http.request("GET", f"http://{ports.LOOPBACK}:{port}/readyz")
+    except urllib3.exceptions.HTTPError:
+        return False
+    return answer.status == 200
