@@ -102,7 +102,7 @@ class Leaf(
     agent_id: Uuid
     commitments: dict[str, Hex32] = msgspec.field(default_factory=dict)
     event_id: Uuid
-    latency_ms: int | float | None = None
+    latency_ms: Count | Annotated[float, Meta(ge=0)] | None = None
     occurred_at: Time
     outcome: str | None = None
     pact: PactRef | None = None
@@ -148,11 +148,11 @@ def build_leaf(
 
     `event` is a decoded Avro `TelemetryEvent`; `tenant` the pseudonym; `received_at` the batch's arrival as
     `clock.to_iso` gives it. Salts are random, so two calls give two leaves.
-    Raises `LeafError` when the event has no leaf: NaN as a latency, a leaf over `MAX_LEAF_BYTES`, bad text.
+    Raises `LeafError` when the event has none: a number out of range, over `MAX_LEAF_BYTES`, malformed text.
     """
-    secrets = _private_values(event, verdict)
-    commitments, private = _commit(secrets) if secrets else ({}, None)
     try:
+        secrets = _private_values(event, verdict)
+        commitments, private = _commit(secrets) if secrets else ({}, None)
         leaf = Leaf(
             agent_id=agent_id,
             commitments=commitments,
@@ -169,18 +169,14 @@ def build_leaf(
             session_id=event["session_id"],
             source=source,
             tenant=tenant,
-            token_count=event["token_count"],
+            token_count=_token_count(event["token_count"]),
             tool=event["tool"],
             type=event["type"],
             v=1,
             verdict=None if verdict is None else _verdict(verdict),
         )
         data = encode_leaf(leaf)
-    except (
-        InvalidInput,
-        OverflowError,
-        ValueError,
-    ) as error:  # ValueError: a lone surrogate, a year above 9999
+    except (InvalidInput, OverflowError, ValueError) as error:  # a lone surrogate, a year above 9999
         raise LeafError(f"event {event['event_id']} has no leaf: {error}") from error
     if len(data) > MAX_LEAF_BYTES:
         raise LeafError(f"event {event['event_id']}: a leaf of {len(data)} bytes, at most {MAX_LEAF_BYTES}")
@@ -262,8 +258,16 @@ def _private_values(event: Mapping[str, Any], verdict: Verdict | None) -> dict[s
     if verdict is not None and verdict.violations:
         for index, violation in enumerate(verdict.violations[:MAX_LISTED_VIOLATIONS]):
             if violation.value is not None:
-                secrets[f"violations.{index}.value"] = value_bytes(violation.value)
+                secrets[f"violations.{index}.value"] = _bytes_or_text(violation.value)
     return secrets
+
+
+def _bytes_or_text(value: object) -> bytes:
+    """A failing value may be just what JSON cannot hold: then its Python text, so that the call has a leaf."""
+    try:
+        return value_bytes(value)
+    except InvalidInput:
+        return value_bytes(ascii(value))
 
 
 def _add_object(secrets: dict[str, bytes], name: str, raw: bytes) -> None:
@@ -303,9 +307,17 @@ def _commit(secrets: dict[str, bytes]) -> tuple[dict[str, str], bytes]:
 
 def _latency(milliseconds: float | None) -> int | float | None:
     """An int when integral, as RFC 8785 writes it."""
-    if milliseconds is None or not milliseconds.is_integer():
-        return milliseconds
-    return int(milliseconds)
+    if milliseconds is None:
+        return None
+    if not 0 <= milliseconds <= MAX_SAFE_INTEGER:  # NaN too
+        raise LeafError("its latency is out of range")
+    return int(milliseconds) if milliseconds.is_integer() else milliseconds
+
+
+def _token_count(tokens: int | None) -> int | None:
+    if tokens is not None and not 0 <= tokens <= MAX_SAFE_INTEGER:
+        raise LeafError("its token count is out of range")
+    return tokens
 
 
 def _pact(event: Mapping[str, Any], verdict: Verdict | None) -> PactRef | None:
