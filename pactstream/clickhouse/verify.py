@@ -28,17 +28,17 @@ _LOGS = "SELECT DISTINCT log FROM ledger_segments UNION DISTINCT SELECT DISTINCT
 _ENDS = """
 SELECT if(count() = 0, 0, max(segment_index) + 1), max(tree_size) FROM ledger_segments WHERE log = {log:UInt16}
 """
-# By key and not by offset, so that each read costs the same; with ties, so that no second row of an index is lost.
+# Read on by key, so that each read costs the same; with ties, so that no second row of an index is lost.
 _SEGMENTS = f"""
 SELECT segment_index, header, checkpoint, {", ".join(SEGMENT_COLUMNS)} FROM ledger_segments
 WHERE log = {{log:UInt16}} AND segment_index >= {{first:UInt64}} AND segment_index < {{end:UInt64}}
 ORDER BY segment_index LIMIT {_ROWS_A_READ} WITH TIES
-"""
+"""  # noqa: S608 - our own constants
 _LEAVES = f"""
 SELECT leaf_index, leaf, leaf_hash, {", ".join(LEAF_COLUMNS)} FROM room_events
 WHERE log = {{log:UInt16}} AND leaf_index >= {{first:UInt64}} AND leaf_index < {{end:UInt64}}
 ORDER BY leaf_index LIMIT {_ROWS_A_READ} WITH TIES
-"""
+"""  # noqa: S608 - our own constants
 _UNSEALED = """
 SELECT leaf_index, toString(event_id) FROM room_events
 WHERE log = {log:UInt16}
@@ -138,11 +138,9 @@ def _segments(database: ClickHouse, log: int, end: int) -> Iterator[SegmentRow]:
 
 
 def _leaves(database: ClickHouse, log: int, end: int, progress: Callable[[int], None]) -> Iterator[LeafRow]:
-    done = 0
-    for index, leaf, leaf_hash, *values in _read(database, _LEAVES, log, end):
+    for done, (index, leaf, leaf_hash, *values) in enumerate(_read(database, _LEAVES, log, end), 1):
         # What is not UTF-8 any more was read as its hexadecimal form: not a leaf, and not what was hashed.
         yield LeafRow(index, leaf.encode(), leaf_hash, dict(zip(LEAF_COLUMNS, values, strict=True)))
-        done += 1
         if done % _ROWS_A_READ == 0:
             progress(done)
 
@@ -156,7 +154,7 @@ def _read(database: ClickHouse, sql: str, log: int, end: int) -> Iterator[tuple[
 
 
 def _unsealed(database: ClickHouse, log: int, origin: str) -> list[Finding]:
-    """Leaves beyond the last segment. Those in flight get their segment's row in a moment; others were added."""
+    """Leaves beyond the last segment: those in flight get its row in a moment, others were added."""
     attempts = Retrying(
         retry=retry_if_result(bool),
         stop=stop_after_delay(_IN_FLIGHT_SECONDS),

@@ -1,0 +1,185 @@
+"""Copies sealed segments and pacts from Kafka into ClickHouse, each exactly once.
+
+For each segment of `ledger.checkpoints`: read the records it covers, insert its rows table by table under tokens
+that name the segment, then commit the offset. Whatever fails, it begins again at the last committed offset with
+the same rows under the same tokens. Tokens are remembered for 10,000 segments; segments further back are known by
+their row in `ledger_segments`, which is written last.
+"""
+
+from __future__ import annotations
+
+import logging
+from threading import Event
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_when_event_set,
+    wait_random_exponential,
+)
+from tenacity.nap import sleep_using_event
+
+from ledger_sealer import metrics, pacts_table, rows
+from ledger_sealer.published import PublishedSegment, read_segment
+from ledger_sealer.segment_source import SegmentSource
+from pactstream.clickhouse.client import ClickHouse
+from pactstream.errors import Fatal, Retryable
+from pactstream.kafka import config, topics
+from pactstream.kafka.processor import classify
+from pactstream.ledger.segment import SegmentHeader
+from pactstream.settings import KafkaSettings
+
+GROUP = "ledger-projector"
+
+_POLL_SECONDS = 0.1
+_DUE = "SELECT if(count() = 0, 0, max(segment_index) + 1) FROM ledger_segments WHERE log = {log:UInt16}"
+
+_log = logging.getLogger(__name__)
+
+
+class Projector:
+    """A member of the group `ledger-projector`; everything happens in the thread that calls `run`."""
+
+    def __init__(self, settings: KafkaSettings, database: ClickHouse) -> None:
+        self._settings = settings
+        self._database = database
+        self._lag = metrics.Lag()
+        self._ready = Event()
+
+    @property
+    def ready(self) -> bool:
+        """Whether this is a member of its group."""
+        return self._ready.is_set()
+
+    def run(self, stop: Event) -> None:
+        """Project until `stop` is set. While ClickHouse does not answer, try again and again.
+
+        Raises:
+            Fatal: going on makes no sense (no tables, not authorised, records past their retention).
+        """
+        attempts = Retrying(
+            retry=retry_if_exception_type(Retryable),
+            wait=wait_random_exponential(multiplier=0.1, max=5),
+            sleep=sleep_using_event(stop),
+            stop=stop_when_event_set(stop),
+            before_sleep=_say_why,
+            reraise=True,
+        )
+        try:
+            attempts(self._run_session, stop)
+        except Retryable:
+            if not stop.is_set():
+                raise
+
+    def _run_session(self, stop: Event) -> None:
+        session = _Session(self._settings, self._database, self._lag, self._ready)
+        try:
+            session.run(stop)
+        except KafkaException as error:
+            raise classify(error) from error
+        finally:
+            self._ready.clear()
+            session.close()
+
+
+class _Session:
+    """From joining the group to leaving it, or to a failure."""
+
+    def __init__(self, settings: KafkaSettings, database: ClickHouse, lag: metrics.Lag, ready: Event) -> None:
+        self._settings = settings
+        self._database = database
+        self._lag = lag
+        self._ready = ready
+        self._segments_topic = topics.name(settings, topics.CHECKPOINTS)
+        self._pacts_topic = topics.name(settings, topics.PACTS)
+        self._due: dict[int, int] = {}  # log: the segment that ClickHouse lacks first
+        self._rewound: set[int] = set()
+        self._sources: dict[int, SegmentSource] = {}
+        self._consumer = Consumer(config.consumer(settings, GROUP))
+
+    def run(self, stop: Event) -> None:
+        self._consumer.subscribe(
+            [self._segments_topic, self._pacts_topic],
+            on_assign=lambda *_: self._ready.set(),
+            on_revoke=self._forget,
+            on_lost=self._forget,
+        )
+        while not stop.is_set():
+            message = self._consumer.poll(_POLL_SECONDS)
+            if message is not None:
+                self._take(message)
+
+    def close(self) -> None:
+        self._consumer.close()
+        for source in self._sources.values():
+            source.close()
+
+    def _take(self, message: Message) -> None:
+        error = message.error()
+        if error is not None:
+            if not error.retriable():
+                raise KafkaException(error)
+            return
+        if message.topic() == self._pacts_topic:
+            pacts_table.project(self._database, message.value())
+        elif not self._project_segment(message):
+            return
+        # A crash here leaves the rows in the tables and the offset where it was: the next holder finds the
+        # segment's row, or the pact's, and skips it.
+        self._consumer.commit(message=message, asynchronous=False)
+
+    def _project_segment(self, message: Message) -> bool:
+        """Write the segment if ClickHouse lacks it; False if the log had to be wound back instead."""
+        segment = read_segment(message.value())
+        header = segment.header
+        log = header.source.partition
+        if log not in self._due:
+            ((self._due[log],),) = self._database.rows(_DUE, {"log": log})
+        if header.index > self._due[log]:
+            self._wind_back(header)
+            return False
+        if header.index == self._due[log]:
+            self._lag.waiting(log, segment.sealed_at_micros)
+            self._write(segment)
+            self._due[log] += 1
+            self._lag.written(log)
+        return True
+
+    def _write(self, segment: PublishedSegment) -> None:
+        header = segment.header
+        log = header.source.partition
+        if log not in self._sources:
+            self._sources[log] = SegmentSource(self._settings, log)
+        entries = rows.entries_of(header, self._sources[log].read(header))
+        rows.insert(self._database, header, rows.blocks_of(segment, entries))
+        metrics.SEGMENTS.labels(str(log)).inc()
+        metrics.LEAVES.labels(str(log)).inc(len(entries))
+
+    def _wind_back(self, header: SegmentHeader) -> None:
+        """ClickHouse lacks earlier segments than the offset says: it lost them, or is a new one."""
+        log = header.source.partition
+        if log in self._rewound:
+            raise Fatal(f"{header.origin}: {topics.CHECKPOINTS} lacks segment {self._due[log]}")
+        _log.warning(
+            "%s: ClickHouse ends before segment %d: reading from the start", header.origin, self._due[log]
+        )
+        self._rewound.add(log)
+        self._consumer.seek(TopicPartition(self._segments_topic, log, OFFSET_BEGINNING))
+
+    def _forget(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        # Their next holder goes on; if they come back to us, ClickHouse says how far it came.
+        for one in partitions:
+            if one.topic == self._segments_topic:
+                self._due.pop(one.partition, None)
+                self._rewound.discard(one.partition)
+                self._lag.written(one.partition)
+                if (source := self._sources.pop(one.partition, None)) is not None:
+                    source.close()
+
+
+def _say_why(state: RetryCallState) -> None:
+    metrics.RESTARTS.inc()
+    error = state.outcome.exception() if state.outcome else None
+    _log.warning("%s: begins again from the last commit: %s", GROUP, error)
