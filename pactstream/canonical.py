@@ -73,8 +73,32 @@ def parse_exact(data: bytes) -> Any:
 
 
 def parse_json(data: bytes) -> Any:
-    """As `parse_exact`, but with other numbers than integers as floats: RFC 8785's view of a document."""
-    return _parse(data, "float")
+    """As `parse_exact`, but with numbers as RFC 8785 sees them: see `as_doubles`. Raises `InvalidInput`."""
+    return as_doubles(_parse(data, "float"))
+
+
+def as_doubles(value: Any) -> Any:
+    """Decoded JSON with every integer beyond ±(2^53 - 1) as a float, which is what its text means in RFC 8785.
+
+    Such an integer is how a large float comes back from canonical JSON. Raises `InvalidInput` for one that no
+    double can hold, and for endless nesting.
+    """
+    try:
+        return _as_doubles(value)
+    except OverflowError as error:
+        raise InvalidInput("not JSON: a number is too large") from error
+    except RecursionError as error:
+        raise InvalidInput("not JSON: nested too deeply") from error
+
+
+def _as_doubles(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _as_doubles(member) for key, member in value.items()}
+    if isinstance(value, list):
+        return [_as_doubles(item) for item in value]
+    if isinstance(value, int) and not -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:
+        return float(value)
+    return value
 
 
 def _parse(data: bytes, float_mode: Literal["decimal", "float"]) -> Any:

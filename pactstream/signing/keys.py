@@ -214,20 +214,20 @@ def _store(path: Path, data: bytes, *, overwrite: bool) -> None:
     """Write a file with mode 0600, whole or not at all, durable when this returns."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        # A crash here leaves only the temporary file, which nothing reads.
         try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            # A crash here leaves the temporary file, which nothing reads, and the old state.
             if overwrite:
                 temporary.replace(path)
             else:
                 path.hardlink_to(temporary)  # fails where a key appeared meanwhile; a rename would destroy it
         finally:
             temporary.unlink(missing_ok=True)
-        # A crash here may lose the new name with the directory's cache, never show half a file.
+        # A crash here leaves the old file or the new one under the name, whole in either case.
         _sync_directory(path.parent)
     except OSError as error:
         raise SigningKeyError(f"{path.name} cannot be stored: {error.strerror}") from error

@@ -91,7 +91,7 @@ def verify_report(
     `report` is the JSON text or the decoded object, `jwks` the decoded JWK Set that the verifier trusts.
     Raises `ReportError` with the reason.
     """
-    document = _parse_object(report) if isinstance(report, bytes) else dict(report)
+    document = _parse_object(report) if isinstance(report, bytes) else _normalised(report)
     try:
         signatures = msgspec.convert(document.pop(_SIGNATURES, None), list[_Signature])
     except msgspec.ValidationError as error:
@@ -170,7 +170,7 @@ def _verify(token: str, keys: Mapping[str, PublicKey], typ: str) -> PublicKey | 
 def _parse_header(encoded: str) -> _Header:
     try:
         return msgspec.json.decode(_decode(encoded, "header"), type=_Header)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ReportError(f"the protected header is refused: {error}") from error
 
 
@@ -188,6 +188,15 @@ def _parse_object(data: bytes) -> dict[str, Any]:
         raise ReportError(f"the report is malformed: {error}") from error
     if not isinstance(document, dict):
         raise ReportError("the report is not a JSON object")
+    return document
+
+
+def _normalised(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy with the numbers that its canonical text has, whichever library decoded it."""
+    try:
+        document: dict[str, Any] = canonical.as_doubles(dict(report))
+    except InvalidInput as error:
+        raise ReportError(f"the report is malformed: {error}") from error
     return document
 
 

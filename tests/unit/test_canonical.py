@@ -195,3 +195,11 @@ def test_parsing_keeps_numbers_exact_or_takes_them_as_doubles() -> None:
     assert canonical.parse_exact(b'{"a":[1.10,7]}') == {"a": [Decimal("1.10"), 7]}
     number = canonical.parse_json(b"1.10")
     assert (type(number), number) == (float, 1.1)
+
+
+def test_an_integer_beyond_a_double_s_precision_is_the_double_that_it_means() -> None:
+    parsed = canonical.parse_json(b'{"a":[9007199254740991,9007199254740993,true]}')
+    assert parsed == {"a": [9007199254740991, 9007199254740992.0, True]}
+    assert [type(item) for item in parsed["a"]] == [int, float, bool]
+    with pytest.raises(InvalidInput, match="too large"):
+        canonical.parse_json(b"9" * 400)
