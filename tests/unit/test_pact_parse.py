@@ -162,9 +162,21 @@ def test_every_fault_is_reported_at_once_structure_and_meaning() -> None:
         ({"normalize": "nfc"}, "normalize", "must be one of nfkc"),
         ({"valueRange": {}}, "valueRange", "must not be empty"),
         ({"valueRange": {"min": True}}, "valueRange.min", "must be number or string"),
-        ({"valueRange": {"min": "1e3"}}, "valueRange.min", 'must be a number, or a plain decimal such as "1000.50"'),
-        ({"valueRange": {"min": "1\n"}}, "valueRange.min", 'must be a number, or a plain decimal such as "1000.50"'),
-        ({"valueRange": {"min": "٣"}}, "valueRange.min", 'must be a number, or a plain decimal such as "1000.50"'),
+        (
+            {"valueRange": {"min": "1e3"}},
+            "valueRange.min",
+            'must be a number, or a plain decimal such as "1000.50"',
+        ),
+        (
+            {"valueRange": {"min": "1\n"}},
+            "valueRange.min",
+            'must be a number, or a plain decimal such as "1000.50"',
+        ),
+        (
+            {"valueRange": {"min": "٣"}},
+            "valueRange.min",
+            'must be a number, or a plain decimal such as "1000.50"',
+        ),
         ({"valueRange": {"min": "1" * 101}}, "valueRange.min", "is longer than 100"),
         ({"valueRange": {"min": "2", "max": 1.5}}, "valueRange", "min is above max"),
         ({"maxAmount": {"amount": 1}}, "maxAmount.currency", "is missing"),
@@ -292,7 +304,9 @@ def _each_member_spoilt(document: dict[str, Any]) -> list[dict[str, Any]]:
             extended = copy.deepcopy(document)
             _at(extended, steps)["extra"] = 1
             copies.append(extended)
-        entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        entries = (
+            value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        )
         for key, inner in entries:
             visit(inner, (*steps, key))
 
