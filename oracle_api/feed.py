@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -49,7 +48,7 @@ class Channel:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self.summary: dict[str, Any] = {"known": False}
+        self.summary: dict[str, Any] = {}
         self.watchers = 0
         self.closed = False
         self.changed = asyncio.Event()
@@ -130,7 +129,7 @@ class Feed:
         channel = self._join(agent_id)
         try:
             yield format_sse_event(retry=_RECONNECT_MILLIS, comment="pactstream")
-            sent: dict[str, Any] | None = None
+            sent: dict[str, Any] = {}
             end = clock.monotonic_seconds() + STREAM_SECONDS
             while not channel.closed and clock.monotonic_seconds() < end:
                 changed = channel.changed
@@ -139,7 +138,7 @@ class Feed:
                 fresh = [one for one in channel.events if one.sequence > last_sequence]
                 if fresh:
                     last_sequence = fresh[-1].sequence
-                    yield _message("events", [asdict(one) for one in fresh], str(last_sequence))
+                    yield _message("events", fresh, str(last_sequence))
                 if channel.summary != sent:
                     sent = channel.summary
                     yield _message("summary", sent)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 
 @dataclass(frozen=True, slots=True)
 class Score:
@@ -23,8 +25,7 @@ class Score:
     confidence: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
+class Violation(msgspec.Struct, frozen=True, rename="camel"):
     """One violated rule; the values that violated it never come here."""
 
     param_path: str
@@ -32,9 +33,8 @@ class Violation:
     severity: str
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One leaf, in the parts that people read."""
+class Event(msgspec.Struct, frozen=True, rename="camel"):
+    """One leaf, in the parts that people read; encodes as the live stream sends it."""
 
     sequence: int
     event_id: str

@@ -50,7 +50,7 @@ class Projector:
     """A member of the group `score-projector`; everything happens in the thread that calls `run`."""
 
     def __init__(
-        self, settings: KafkaSettings, insert: Callable[[Sequence[Score], str], None], interval_seconds: float
+        self, settings: KafkaSettings, insert: Callable[[Sequence[Score]], None], interval_seconds: float
     ) -> None:
         self._settings = settings
         self._topic = topics.name(settings, topics.SCORES)
@@ -104,12 +104,11 @@ class Projector:
         if not records:
             return
         rows = newest(filter(None, map(_decode, records)))
-        ends = _next_offsets(records)
-        self._insert(rows, ",".join(f"{one.partition}/{one.offset}" for one in ends))
+        self._insert(rows)
         _ROWS.inc(len(rows))
         # A crash here leaves the rows in the table and the offsets where they were: the same scores are
         # written again and change nothing.
-        consumer.commit(offsets=ends, asynchronous=False)
+        consumer.commit(offsets=_next_offsets(records), asynchronous=False)
 
 
 def _say_why(state: RetryCallState) -> None:

@@ -25,7 +25,7 @@ _COLUMNS = {
 }
 
 
-def insert(database: ClickHouse, scores: Sequence[dict[str, Any]], token: str) -> None:
+def insert(database: ClickHouse, scores: Sequence[dict[str, Any]]) -> None:
     """Write scores, as decoded from Avro, in one block.
 
     Raises:
@@ -33,4 +33,4 @@ def insert(database: ClickHouse, scores: Sequence[dict[str, Any]], token: str) -
         Fatal: there is no such table.
     """
     rows = [tuple(score[field] for field in _COLUMNS.values()) for score in scores]
-    database.insert("scores", tuple(_COLUMNS), rows, token=token)
+    database.insert("scores", tuple(_COLUMNS), rows)

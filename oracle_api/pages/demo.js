@@ -15,6 +15,15 @@ const LABELS = {
   response: "Response",
 };
 
+const RULES = {
+  allowList: "is not on the allow list",
+  denyList: "is on the deny list",
+  regex: "does not match the pattern",
+  valueRange: "is out of range",
+  maxAmount: "is above the maximum",
+  required: "is missing",
+};
+
 function element(tag, className, text) {
   const made = document.createElement(tag);
   if (className) made.className = className;
@@ -31,14 +40,15 @@ function verdictCell(event) {
   const kind = verdictOf(event);
   const cell = element("div", `verdict ${kind}`);
   if (kind === "kept") {
-    cell.append(element("span", "mark", "✓"), element("strong", "", "Pact kept"));
+    cell.append(element("span", "mark", "✓"), "Pact kept");
   } else if (kind === "broken") {
     const title = event.severity ? `Violation, ${event.severity}` : "Violation";
     cell.append(element("span", "mark", "✕"), element("strong", "", title));
-    const rules = element("ul", "broken-rules");
+    const rules = element("ul", "rules");
     for (const one of event.violations) {
       const line = element("li");
-      line.append(element("code", "", one.param_path), ` breaks ${one.rule} (${one.severity})`);
+      line.append(element("code", "", one.paramPath), ` ${RULES[one.rule] ?? "breaks the rule"} `);
+      line.append(element("small", "", one.severity === event.severity ? one.rule : `${one.rule}, ${one.severity}`));
       rules.append(line);
     }
     cell.append(rules);
@@ -49,26 +59,45 @@ function verdictCell(event) {
 }
 
 function eventRow(event, isNew) {
-  const kind = verdictOf(event);
-  const row = element("li", `event ${kind}`);
+  const row = element("li", `event ${verdictOf(event)}`);
   row.dataset.sequence = event.sequence;
   if (event.type !== "tool_call") row.classList.add("bracket");
   if (isNew) row.classList.add("new");
 
-  const number = element("div", "number", event.sequence);
-  const time = element("time", "time", clockTime(event.occurred_at));
-  time.dateTime = event.occurred_at;
-  time.title = event.occurred_at;
+  const time = element("time", "time", clockTime(event.occurredAt));
+  time.dateTime = event.occurredAt;
+  time.title = event.occurredAt;
   const what = element("div", "what");
-  const name = event.type === "tool_call" ? event.tool : LABELS[event.type] ?? event.type;
-  what.append(
-    element("span", event.type === "tool_call" ? "tool" : "", name),
-    element("span", "session", event.session_id),
-  );
+  if (event.type === "tool_call") what.append(element("span", "tool", event.tool));
+  else what.textContent = LABELS[event.type] ?? event.type;
   const outcome = element("div", "outcome", event.outcome);
-  if (event.latency_ms !== null) outcome.append(element("small", "", `${Math.round(event.latency_ms)} ms`));
-  row.append(number, time, what, outcome, verdictCell(event));
+  if (event.latencyMs !== null) outcome.append(" ", element("small", "", duration(event.latencyMs)));
+  row.append(element("div", "number", event.sequence), time, what, outcome, verdictCell(event));
   return row;
+}
+
+/** Newest first; a heading wherever the session changes. */
+function sessionBlocks(latest, fresh) {
+  const blocks = [];
+  let session = null;
+  let rows = null;
+  for (const event of latest.toReversed()) {
+    if (event.sessionId !== session) {
+      session = event.sessionId;
+      rows = element("ol");
+      const block = element("li", "session");
+      const heading = element("h3", "", "Session ");
+      heading.append(element("code", "", session));
+      block.append(heading, rows);
+      blocks.push(block);
+    }
+    rows.append(eventRow(event, fresh.has(event.sequence)));
+  }
+  return blocks;
+}
+
+function duration(millis) {
+  return millis < 1000 ? `${Math.round(millis)} ms` : `${decimal(millis / 1000, 2)} s`;
 }
 
 function clockTime(iso) {
@@ -82,9 +111,10 @@ function takeEvents(incoming) {
   const latest = [...events.values()].sort((a, b) => a.sequence - b.sequence).slice(-SHOWN);
   events = new Map(latest.map((one) => [one.sequence, one]));
   const fresh = known.size ? latest.filter((one) => !known.has(one.sequence)) : [];
-  lastArrival = latest.length ? Date.parse(latest.at(-1).received_at) : null;
+  lastArrival = latest.length ? Date.parse(latest.at(-1).receivedAt) : null;
 
-  byId("events").replaceChildren(...latest.toReversed().map((one) => eventRow(one, fresh.includes(one))));
+  const numbers = new Set(fresh.map((one) => one.sequence));
+  byId("events").replaceChildren(...sessionBlocks(latest, numbers));
   byId("strip").replaceChildren(...latest.map((one) => element("i", `tick ${verdictOf(one)}`)));
   byId("empty").hidden = latest.length > 0;
   byId("events").hidden = latest.length === 0;
@@ -109,7 +139,7 @@ function takeSummary(incoming) {
   byId("rate").textContent = rated ? decimal(100 * summary.rate, 2) : "–";
   byId("rate-unit").textContent = rated ? "%" : "";
   byId("counts").textContent = rated
-    ? `${summary.valid} of ${summary.bound} bound calls kept the pact`
+    ? `${summary.valid} of ${summary.bound} bound calls`
     : "no bound calls yet";
   byId("sealed").textContent = summary.treeSize ? summary.treeSize.toLocaleString("en") : "–";
   byId("sealed-unit").textContent = summary.treeSize ? (summary.treeSize === 1 ? "leaf" : "leaves") : "";
@@ -138,7 +168,7 @@ function showAge() {
   byId("age").textContent = amount;
   byId("age-unit").textContent = unit;
   byId("reflected").textContent = summary.scoredThrough
-    ? `score reflects no. ${summary.scoredThrough}, ledger no. ${summary.sealedThrough}`
+    ? `scored to no. ${summary.scoredThrough}, sealed to no. ${summary.sealedThrough}`
     : "not scored yet";
 }
 
