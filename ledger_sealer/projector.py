@@ -1,9 +1,9 @@
 """Copies sealed segments and pacts from Kafka into ClickHouse, each exactly once.
 
-For each segment of `ledger.checkpoints`: read the records it covers, insert its rows table by table under tokens
-that name the segment, then commit the offset. Whatever fails, it begins again at the last committed offset with
-the same rows under the same tokens. Tokens are remembered for 10,000 segments; segments further back are known by
-their row in `ledger_segments`, which is written last.
+For each segment of `ledger.checkpoints`: read the records it covers, insert its rows table by table under
+tokens that name the segment, then commit the offset. Whatever fails, it begins again at the last committed
+offset with the same rows under the same tokens. Tokens are remembered for 10,000 segments; segments further back
+are known by their row in `ledger_segments`, which is written last.
 """
 
 from __future__ import annotations
