@@ -11,9 +11,10 @@ import fcntl
 import hashlib
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,18 +56,17 @@ def cache_dir() -> Path:
     return Path(os.environ.get("PACTSTREAM_CACHE_DIR") or platformdirs.user_cache_path("pactstream"))
 
 
-def pinned() -> tuple[Jar, ...]:
-    """The contents of `kafka.lock`."""
-    fields = (line.split() for line in _LOCK_FILE.read_text().splitlines() if line)
+def pinned(lock_file: Path = _LOCK_FILE) -> tuple[Jar, ...]:
+    """The jars that a lock file lists."""
+    fields = (line.split() for line in lock_file.read_text().splitlines())
     return tuple(Jar(coordinate, int(size), sha256) for coordinate, size, sha256 in fields)
 
 
-def classpath(reporter: Reporter, cache: Path | None = None) -> str:
+def classpath(reporter: Reporter, cache: Path | None = None, lock_file: Path = _LOCK_FILE) -> str:
     """Java's class path of Kafka, downloading what is missing; raises `NotDownloaded` or `NoSpace`."""
-    cache = cache or cache_dir()
-    jars = pinned()
-    # Named after the contents: another lock file is another directory.
-    repository = cache / f"kafka-{hashlib.sha256(_LOCK_FILE.read_bytes()).hexdigest()[:12]}"
+    jars = pinned(lock_file)
+    # Named after its contents: another lock file is another directory.
+    repository = (cache or cache_dir()) / f"kafka-{_sha256(lock_file)[:12]}"
     if not repository.is_dir():
         _fill(repository, jars, reporter)
     return os.pathsep.join(str(jar.path(repository)) for jar in jars)
@@ -90,30 +90,34 @@ def _fill(repository: Path, jars: tuple[Jar, ...], reporter: Reporter) -> None:
 
 
 def _download(missing: list[Jar], staging: Path, reporter: Reporter) -> None:
-    total = sum(jar.size_bytes for jar in missing)
     label = f"Downloading Kafka ({len(missing)} jars)"
+    given_up = threading.Event()
+    total = sum(jar.size_bytes for jar in missing)
     with reporter.download(label, total) as advance, ThreadPoolExecutor(_PARALLEL) as pool:
-        fetches = [pool.submit(_fetch, jar, staging, advance) for jar in missing]
+
+        def progress(count: int) -> None:
+            if given_up.is_set():
+                raise InterruptedError("the download was given up")
+            advance(count)
+
+        fetches = [pool.submit(_fetch, jar, staging, progress) for jar in missing]
         try:
             for fetch in fetches:
                 fetch.result()
-        except BaseException:
+        except BaseException:  # Ctrl-C among them: do not wait for the rest
+            given_up.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _fetch(jar: Jar, staging: Path, advance: Callable[[int], None]) -> None:
+def _fetch(jar: Jar, staging: Path, progress: Callable[[int], None]) -> None:
     import requests
     from jgo.maven import MavenContext, PythonResolver
-
-    @contextmanager
-    def progress(_name: str, _total: int) -> Iterator[Callable[[int], None]]:
-        yield advance
 
     jar.path(staging).unlink(missing_ok=True)  # jgo takes a half file for a whole one
     mirror = os.environ.get("PACTSTREAM_MAVEN_REPOSITORY")
     context = MavenContext(
-        resolver=PythonResolver(progress_callback=progress),
+        resolver=PythonResolver(progress_callback=lambda _name, _total: nullcontext(progress)),
         repo_cache=staging,
         remote_repos={"mirror": mirror} if mirror else None,
         timeout=_TIMEOUT_SECONDS,

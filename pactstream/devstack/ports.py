@@ -3,36 +3,62 @@
 from __future__ import annotations
 
 import errno
+import json
+import secrets
 import socket
+from collections.abc import Mapping
+from pathlib import Path
 
 from pactstream.devstack.errors import PortInUse
 
 LOOPBACK = "127.0.0.1"
+_FREE_PORTS = range(20_000, 32_000)
 
 
 def free_port() -> int:
-    """A port that nothing listens on now, chosen by the operating system."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """A port that nothing listens on now.
+
+    Taken below the range from which systems choose the near end of outgoing connections (Linux: 32768 and up),
+    so that no client of ours sits on it before the server it is meant for does.
+    """
+    while True:
+        port = _FREE_PORTS.start + secrets.randbelow(len(_FREE_PORTS))
+        if _is_free(port):
+            return port
 
 
-def claim_port(wanted: int | None, purpose: str) -> int:
-    """The `wanted` port, or any free one for `None`; raises `PortInUse` if another program holds it."""
-    if wanted is None:
-        return free_port()
+def claim_ports(wanted: Mapping[str, int | None], memory: Path) -> dict[str, int]:
+    """A port for each purpose: the wanted one; for `None` the one of the last start, or else any free one.
+
+    The file `memory` remembers them, so that an address somebody noted stays good. Raises `PortInUse` if a
+    wanted port belongs to another program.
+    """
+    remembered = json.loads(memory.read_text()) if memory.exists() else {}
+    claimed = {}
+    for purpose, port in wanted.items():
+        if port is not None and not _is_free(port):
+            raise PortInUse(
+                f"port {port} ({purpose}) is in use: stop the program that holds it, or choose another port"
+            )
+        last = remembered.get(purpose)
+        claimed[purpose] = port or (last if last and _is_free(last) else free_port())
+    draft = memory.with_suffix(".new")
+    draft.write_text(json.dumps(claimed))
+    draft.rename(memory)  # a crash before this leaves the old file, whole
+    return claimed
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         # As servers do, so that the last run's connections in TIME_WAIT do not count as "in use".
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((LOOPBACK, wanted))
+            probe.bind((LOOPBACK, port))
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
-            raise PortInUse(
-                f"port {wanted} ({purpose}) is in use: stop the program that holds it, or choose another port"
-            ) from error
-    return wanted
+            return False
+    return True
 
 
 def answers(port: int) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -21,8 +20,9 @@ _DATA_BYTES = 256 << 20
 class Stack:
     """A context manager: inside it both are ready; after it both are stopped, and the data stays in `data_dir`.
 
-    `None` for a port takes a free one. Entering raises a subclass of `pactstream.errors.Fatal` with one line
-    that says what to do. `supervisor` may be given further programs; they stop before Kafka and ClickHouse do.
+    `None` for a port takes the last start's, or any free one. Entering raises a subclass of
+    `pactstream.errors.Fatal` with one line that says what to do. `supervisor` may be given further programs;
+    they stop before Kafka and ClickHouse do.
     """
 
     def __init__(
@@ -36,19 +36,23 @@ class Stack:
     ) -> None:
         self._data_dir = data_dir.absolute()
         self._reporter = reporter or Quiet()
-        self._wanted = (kafka_port, clickhouse_port)
+        self._ports: dict[str, int] = {}
+        self._wanted_ports = {"Kafka": kafka_port, "Kafka controller": None, "ClickHouse": clickhouse_port}
         self._cache_dir = cache_dir
         self._exit = ExitStack()
         self.supervisor = Supervisor()
-        self._kafka_port = 0
-        self.clickhouse_port = 0
 
     clickhouse_host = ports.LOOPBACK
 
     @property
     def kafka_bootstrap(self) -> str:
         """`host:port` for Kafka clients."""
-        return f"{ports.LOOPBACK}:{self._kafka_port}"
+        return f"{ports.LOOPBACK}:{self._ports['Kafka']}"
+
+    @property
+    def clickhouse_port(self) -> int:
+        """The port of ClickHouse's HTTP interface."""
+        return self._ports["ClickHouse"]
 
     @property
     def clickhouse_url(self) -> str:
@@ -59,8 +63,7 @@ class Stack:
         with self._exit as cleanup:
             jars.check_space(self._data_dir, _DATA_BYTES)
             cleanup.enter_context(_hold(self._data_dir))
-            self._kafka_port = ports.claim_port(self._wanted[0], "Kafka")
-            self.clickhouse_port = ports.claim_port(self._wanted[1], "ClickHouse")
+            self._ports = ports.claim_ports(self._wanted_ports, self._data_dir / "ports.json")
             cleanup.enter_context(self.supervisor)
             self._start()
             self._exit = cleanup.pop_all()
@@ -72,38 +75,40 @@ class Stack:
         self._exit.close()
 
     def _start(self) -> None:
-        with ThreadPoolExecutor(2) as pool:
-            starts = (pool.submit(self._start_clickhouse), pool.submit(self._start_kafka))
-            for start in starts:
-                start.result()
+        clickhouse = self.supervisor.start(self._clickhouse_program())  # comes up while Kafka is prepared
+        broker = self._prepare_kafka()
+        if broker.was_killed():
+            self._end_old_session(broker)
+        kafka = self.supervisor.start(broker.program())
+        self.supervisor.wait_ready(clickhouse, lambda: ports.answers(self.clickhouse_port))
+        self._reporter.say(f"ClickHouse is ready at {self.clickhouse_url}")
+        self.supervisor.wait_ready(kafka, broker.is_ready)
+        self._reporter.say(f"Kafka is ready at {self.kafka_bootstrap}")
 
-    def _start_clickhouse(self) -> None:
-        self._reporter.say("Starting ClickHouse")
+    def _end_old_session(self, broker: Broker) -> None:
+        self._reporter.say("Kafka was killed the last time: tidying up")
+        controller = self.supervisor.start(broker.controller_program())
+        self.supervisor.wait_ready(controller, broker.has_fenced())
+        self.supervisor.stop(controller.program.name)
+
+    def _clickhouse_program(self) -> Program:
         data_dir = self._data_dir / "clickhouse"
         data_dir.mkdir(exist_ok=True)
-        child = self.supervisor.start(self._clickhouse_program(data_dir))
-        self.supervisor.wait_ready(child, lambda: ports.answers(self.clickhouse_port))
-        self._reporter.say(f"ClickHouse is ready at {self.clickhouse_url}")
-
-    def _clickhouse_program(self, data_dir: Path) -> Program:
+        arguments = ("--data-dir", str(data_dir), "--port", str(self.clickhouse_port))
         return python_program(
             "ClickHouse",
             "pactstream.devstack.clickhouse",
-            "--data-dir",
-            str(data_dir),
-            "--port",
-            str(self.clickhouse_port),
+            *arguments,
             log_file=self._data_dir / "clickhouse.log",
         )
 
-    def _start_kafka(self) -> None:
+    def _prepare_kafka(self) -> Broker:
         classpath = jars.classpath(self._reporter, self._cache_dir)
-        self._reporter.say("Starting Kafka")
-        broker = Broker(self._data_dir / "kafka", classpath, self._kafka_port, ports.free_port())
+        self._reporter.say("Starting Kafka and ClickHouse")
+        port, controller_port = self._ports["Kafka"], self._ports["Kafka controller"]
+        broker = Broker(self._data_dir / "kafka", classpath, port, controller_port)
         broker.prepare()
-        child = self.supervisor.start(broker.program())
-        self.supervisor.wait_ready(child, broker.is_ready)
-        self._reporter.say(f"Kafka is ready at {broker.bootstrap}")
+        return broker
 
 
 def _hold(data_dir: Path) -> IO[str]:

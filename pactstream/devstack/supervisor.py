@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,11 +23,13 @@ from typing import Self
 
 from pactstream import clock
 from pactstream.devstack import guard
-from pactstream.devstack.errors import ChildFailed
+from pactstream.devstack.errors import ChildFailed, NoSpace
 
 _POLL_SECONDS = 0.02
 _LOG_TAIL_BYTES = 64 * 1024
-_ERROR_WORDS = ("ERROR", "FATAL", "Error", "Exception")
+_MAX_REASON = 300
+# `java.net.BindException: Address already in use`, `Caused by: …`, `OSError: [Errno 98] …`, `Error: …`
+_CAUSE = re.compile(r"^(Caused by: )?[\w.]*(Exception|Error): ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +48,11 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A started program."""
+    """A started program, and how long its logs were before."""
 
     program: Program
     process: subprocess.Popen[bytes]
+    log_starts: Mapping[Path, int]
 
     @property
     def pid(self) -> int:
@@ -82,7 +86,7 @@ class Supervisor:
             self._check(child)
             if clock.monotonic_seconds() > deadline:
                 raise ChildFailed(
-                    f"{child.program.name} was not ready after {timeout_seconds:.0f} s{_reason(child.program)}"
+                    f"{child.program.name} was not ready after {timeout_seconds:.0f} s{_reason(child)}"
                 )
             time.sleep(_POLL_SECONDS)
 
@@ -118,11 +122,14 @@ class Supervisor:
         code = child.process.poll()
         if code is None:
             return
+        if any("No space left on device" in line for line in _log_lines(child)):
+            raise NoSpace(f"{child.program.name} stopped because the disk is full: make room and start again")
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        raise ChildFailed(f"{child.program.name} {how}{_reason(child.program)}")
+        raise ChildFailed(f"{child.program.name} {how}{_reason(child)}")
 
 
 def _spawn(program: Program) -> Child:
+    log_starts = {log: log.stat().st_size if log.exists() else 0 for log in _logs(program)}
     with program.log_file.open("ab") as log:
         process = subprocess.Popen(
             guard.command(program.argv),
@@ -132,7 +139,7 @@ def _spawn(program: Program) -> Child:
             stderr=subprocess.STDOUT,
             process_group=0,
         )
-    return Child(program, process)
+    return Child(program, process, log_starts)
 
 
 def _end(child: Child, grace_seconds: float) -> None:
@@ -141,30 +148,32 @@ def _end(child: Child, grace_seconds: float) -> None:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(grace_seconds)
-    # The whole group, also after a clean end: whatever the child itself started goes with it.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
+    if process.poll() is None:  # only then does the group's number still belong to it
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+        process.wait()
 
 
-def _reason(program: Program) -> str:
-    """The last error line of the program's log, and where the rest is."""
-    for log in filter(None, (program.error_log, program.log_file)):
-        lines = _tail(log)
-        errors = [line for line in lines if any(word in line for word in _ERROR_WORDS)]
-        if lines:
-            return f": {(errors or lines)[-1].strip()[:300]} (log: {log})"
-    return f" (log: {program.log_file})"
+def _reason(child: Child) -> str:
+    """Why the child failed, in its own words if it left any, and where the rest is."""
+    lines = _log_lines(child)
+    causes = [line for line in lines if _CAUSE.search(line)] or [line for line in lines if "ERROR" in line]
+    where = f" (log: {_logs(child.program)[0]})"
+    return f": {causes[-1].strip()[:_MAX_REASON]}{where}" if causes else where
 
 
-def _tail(path: Path) -> list[str]:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _LOG_TAIL_BYTES))
-            text = file.read().decode(errors="replace")
-    except FileNotFoundError:
-        return []
-    return [line for line in text.splitlines() if line.strip()]
+def _logs(program: Program) -> list[Path]:
+    return [log for log in (program.error_log, program.log_file) if log is not None]
+
+
+def _log_lines(child: Child) -> list[str]:
+    """The last lines of its logs, as far as this run wrote them."""
+    text = ""
+    for path, start in child.log_starts.items():
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            size = path.stat().st_size
+            file.seek(max(size - _LOG_TAIL_BYTES, start if start <= size else 0))  # shorter: it was rotated
+            text += file.read().decode(errors="replace")
+    return text.splitlines()
 
 
 def python_program(

@@ -14,25 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pactstream.devstack.clickhouse.errors import Refused
 from pactstream.devstack.clickhouse.statement import Statement
 
-# The engine reads its time zone when it loads. ClickHouse's own image runs in UTC; a laptop need not.
+# The engine takes its time zone from the environment as it loads: UTC, as in ClickHouse's own image.
 os.environ["TZ"] = "UTC"
 import chdb
 
-_CODE = re.compile(r"Code: (\d+)\. DB::")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # The engine is built for notebooks; a server does not take a bare expression for a SELECT.
 _DEFAULTS = {"implicit_select": "0"}
-
-
-class EngineError(Exception):
-    """The engine refused; `code` is ClickHouse's error code (0 if it gave none)."""
-
-    def __init__(self, message: str, code: int | None = None) -> None:
-        super().__init__(message)
-        found = _CODE.search(message)
-        self.code = code if code is not None else int(found[1]) if found else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +54,7 @@ class Engine:
     ) -> Answer:
         """Run one statement under these settings, query parameters among them as `param_<name>`.
 
-        Raises `EngineError`, also for a setting that the engine does not know.
+        Raises `Refused`, also for a setting that the engine does not know.
         """
         try:
             with closing(chdb.connect(self._path)) as connection:
@@ -74,7 +65,7 @@ class Engine:
                     return _query(connection, statement, default_format)
                 return _insert(connection, statement)
         except RuntimeError as error:  # chdb's error class is one, and its inserter raises bare ones
-            raise EngineError(_clean(str(error))) from error
+            raise Refused.by_engine(str(error)) from error
 
 
 def _query(connection: Any, statement: Statement, default_format: str) -> Answer:
@@ -118,7 +109,7 @@ def _counters(result: Any) -> dict[str, int]:
 def _set_clause(settings: Mapping[str, str]) -> str:
     for name in settings:
         if not _NAME.fullmatch(name):
-            raise EngineError(f"Code: 115. DB::Exception: Unknown setting {name!r}. (UNKNOWN_SETTING)")
+            raise Refused.by_interface(115, "UNKNOWN_SETTING", f"Unknown setting {name!r}")
     quote = "'"
     return "SET " + ", ".join(f"{name} = {_quote(value, quote)}" for name, value in settings.items())
 
@@ -126,9 +117,3 @@ def _set_clause(settings: Mapping[str, str]) -> str:
 def _quote(text: str, quote: str) -> str:
     escaped = text.replace("\\", "\\\\").replace(quote, "\\" + quote)
     return f"{quote}{escaped}{quote}"
-
-
-def _clean(message: str) -> str:
-    """The engine's own words, without what its Python wrapper puts before them."""
-    found = _CODE.search(message)
-    return message[found.start() :].strip() if found else message.strip()

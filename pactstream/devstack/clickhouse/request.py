@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import lz4.frame  # type: ignore[import-untyped]
 
-from pactstream.devstack.clickhouse.engine import EngineError
+from pactstream.devstack.clickhouse.errors import Refused
 from pactstream.devstack.clickhouse.statement import Statement, split
 
 if sys.version_info >= (3, 14):
@@ -41,9 +41,6 @@ _IGNORED = frozenset(
 )
 # Parameters that would change the meaning of the request, and that only a real server has.
 _REFUSED = frozenset({"role", "compress", "decompress"})
-_BAD_ARGUMENTS = 36
-_CANNOT_DECOMPRESS = 271
-_UNKNOWN_COMPRESSION_METHOD = 89
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +57,7 @@ class Request:
 def parse(target: str, headers: Message, body: bytes, *, read_only: bool) -> Request | None:
     """The request for `target` (path and query string); None if it asks nothing.
 
-    Raises `EngineError` for what cannot be honoured: a role, ClickHouse's own block compression, an attached
+    Raises `Refused` for what cannot be honoured: a role, ClickHouse's own block compression, an attached
     file, an unknown content encoding. Any other parameter is a setting, for the engine to accept or refuse.
     """
     params = dict(parse_qsl(urlsplit(target).query, keep_blank_values=True))
@@ -70,9 +67,7 @@ def parse(target: str, headers: Message, body: bytes, *, read_only: bool) -> Req
         data = b""
     for name in sorted(_REFUSED & params.keys()):
         if params[name] not in ("", "0"):
-            raise EngineError(
-                f"The embedded ClickHouse does not support the parameter '{name}'", _BAD_ARGUMENTS
-            )
+            raise _unsupported(f"the parameter '{name}'")
     text = b"\n".join(part for part in (params.pop("query", "").encode(), data) if part)
     if not text.strip():
         return None
@@ -99,8 +94,8 @@ def _decompress(body: bytes, encoding: str) -> bytes:
             case "zstd":
                 return zstd.decompress(body)
     except (OSError, EOFError, RuntimeError, zlib.error, zstd.ZstdError) as error:
-        raise EngineError(f"Cannot decompress the body as '{encoding}': {error}", _CANNOT_DECOMPRESS) from error
-    raise EngineError(f"Unknown content encoding '{encoding}'", _UNKNOWN_COMPRESSION_METHOD)
+        raise Refused.by_interface(271, "CANNOT_DECOMPRESS", f"The body is not {encoding}: {error}") from error
+    raise Refused.by_interface(89, "UNKNOWN_COMPRESSION_METHOD", f"Unknown content encoding '{encoding}'")
 
 
 def _form_fields(headers: Message, body: bytes) -> dict[str, str]:
@@ -111,7 +106,11 @@ def _form_fields(headers: Message, body: bytes) -> dict[str, str]:
         name = part.get_param("name", header="Content-Disposition")
         payload = part.get_payload(decode=True)
         if part.get_filename() is not None:
-            raise EngineError("The embedded ClickHouse does not support external data", _BAD_ARGUMENTS)
+            raise _unsupported("external data")
         if isinstance(name, str) and isinstance(payload, bytes):
             fields[name] = payload.decode()
     return fields
+
+
+def _unsupported(what: str) -> Refused:
+    return Refused.by_interface(48, "NOT_IMPLEMENTED", f"The embedded ClickHouse does not support {what}")

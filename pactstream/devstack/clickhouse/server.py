@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import sys
 import uuid
+from collections.abc import Iterator
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Condition
 from urllib.parse import urlsplit
 
-from pactstream.devstack.clickhouse.engine import Answer, Engine, EngineError
+from pactstream.devstack.clickhouse.engine import Answer, Engine
+from pactstream.devstack.clickhouse.errors import Refused
 from pactstream.devstack.clickhouse.request import Request, parse
 from pactstream.devstack.ports import LOOPBACK
 
 MAX_BODY_BYTES = 1 << 30
 _IDLE_SECONDS = 600
+_MAX_LINE_BYTES = 1 << 16
 _LOCAL_NAMES = frozenset({LOOPBACK, "localhost", "[::1]"})
 _CONTENT_TYPES = {
     "TabSeparated": "text/tab-separated-values; charset=UTF-8",
@@ -22,8 +26,9 @@ _CONTENT_TYPES = {
 }
 # As ClickHouse maps its error codes (src/Server/HTTP/exceptionCodeToHTTPStatus.cpp), where it matters.
 _NOT_FOUND = frozenset({46, 47, 50, 56, 60, 81, 115})
-_BAD_REQUEST = frozenset({6, 26, 27, 33, 36, 38, 41, 42, 43, 53, 62, 69, 70, 72, 89, 271, 386, 456, 457})
+_BAD_REQUEST = frozenset({6, 26, 27, 33, 36, 38, 41, 42, 43, 53, 62, 69, 70, 72, 89, 271, 386, 456, 457, 1000})
 _FORBIDDEN = frozenset({164, 497, 516})
+_NOT_IMPLEMENTED = 48
 
 
 class Server(ThreadingHTTPServer):
@@ -37,6 +42,11 @@ class Server(ThreadingHTTPServer):
         self._running = 0
         self._changed = Condition()
         super().__init__((LOOPBACK, port), _Handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Let a client that went away go; anything else is a fault of ours and belongs in the log."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
     def begin(self) -> None:
         """Note that a request runs."""
@@ -74,32 +84,30 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self, *, read_only: bool) -> None:
         self.server.begin()
         try:
-            if not self._is_local():
-                self._reply(HTTPStatus.FORBIDDEN, b"Only programs on this machine may ask.\n", {})
-                return
-            body = self._body()
-            if urlsplit(self.path).path == "/ping":
-                self._reply(HTTPStatus.OK, b"Ok.\n", {})
-                return
-            try:
-                request = parse(self.path, self.headers, body, read_only=read_only)
-                if request is None:
-                    self._reply(HTTPStatus.OK, b"Ok.\n", {})
-                    return
-                answer = self.server.engine.run(
-                    request.statement,
-                    database=request.database,
-                    settings=request.settings,
-                    default_format=request.default_format,
-                )
-            except EngineError as error:
-                self._reply(
-                    _status(error.code), f"{error}\n".encode(), {"X-ClickHouse-Exception-Code": str(error.code)}
-                )
-                return
-            self._reply(HTTPStatus.OK, answer.body, self._headers_of(request, answer))
+            self._answer(read_only)
+        except Refused as error:
+            code = {"X-ClickHouse-Exception-Code": str(error.code)}
+            self._reply(_status(error.code), f"{error}\n".encode(), code)
         finally:
             self.server.end()
+
+    def _answer(self, read_only: bool) -> None:
+        body = self._body()
+        if not self._is_local():
+            self._reply(HTTPStatus.FORBIDDEN, b"Only programs on this machine may ask.\n", {})
+            return
+        is_ping = urlsplit(self.path).path == "/ping"
+        request = None if is_ping else parse(self.path, self.headers, body, read_only=read_only)
+        if request is None:
+            self._reply(HTTPStatus.OK, b"Ok.\n", {})
+            return
+        answer = self.server.engine.run(
+            request.statement,
+            database=request.database,
+            settings=request.settings,
+            default_format=request.default_format,
+        )
+        self._reply(HTTPStatus.OK, answer.body, self._headers_of(request, answer))
 
     def _is_local(self) -> bool:
         """Whether a program asks, not a web page: browsers send Origin, or the name that was rebound to us."""
@@ -107,20 +115,31 @@ class _Handler(BaseHTTPRequestHandler):
         return "Origin" not in self.headers and (host[0] or host[2]) in _LOCAL_NAMES
 
     def _body(self) -> bytes:
-        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
-            return self._chunked_body()
-        length = int(self.headers.get("Content-Length", 0))
-        return self.rfile.read(length)
+        try:
+            if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
+                return b"".join(self._chunks())
+            return self._exactly(int(self.headers.get("Content-Length", 0)))
+        except ValueError as error:
+            self.close_connection = True  # where the next request begins is anybody's guess
+            raise Refused.by_interface(1000, "POCO_EXCEPTION", f"The body cannot be read: {error}") from error
 
-    def _chunked_body(self) -> bytes:
-        """A body in chunks (RFC 9112, section 7.1); clickhouse-connect streams inserts so."""
-        chunks = []
-        while size := int(self.rfile.readline(64).partition(b";")[0], 16):
-            chunks.append(self.rfile.read(size))
-            self.rfile.readline(2)
-        while self.rfile.readline(1 << 16) not in (b"\r\n", b"\n", b""):  # trailers
+    def _chunks(self) -> Iterator[bytes]:
+        """A body in chunks (RFC 9112, section 7.1): clickhouse-connect sends rows while it encodes them."""
+        total = 0
+        while size := int(self.rfile.readline(_MAX_LINE_BYTES).partition(b";")[0], 16):
+            total += size
+            yield self._exactly(size, limit=MAX_BODY_BYTES - total + size)
+            self.rfile.readline(_MAX_LINE_BYTES)
+        while self.rfile.readline(_MAX_LINE_BYTES).strip():  # trailers
             pass
-        return b"".join(chunks)
+
+    def _exactly(self, size: int, limit: int = MAX_BODY_BYTES) -> bytes:
+        if not 0 <= size <= limit:
+            raise ValueError(f"{size} bytes are not within {limit}")
+        data = self.rfile.read(size)
+        if len(data) < size:
+            raise ValueError("the connection ended within it")
+        return data
 
     def _headers_of(self, request: Request, answer: Answer) -> dict[str, str]:
         summary = json.dumps({name: str(value) for name, value in answer.counters.items()})
@@ -150,4 +169,6 @@ def _status(code: int) -> HTTPStatus:
         return HTTPStatus.BAD_REQUEST
     if code in _FORBIDDEN:
         return HTTPStatus.FORBIDDEN
+    if code == _NOT_IMPLEMENTED:
+        return HTTPStatus.NOT_IMPLEMENTED
     return HTTPStatus.INTERNAL_SERVER_ERROR

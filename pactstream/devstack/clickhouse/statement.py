@@ -10,27 +10,31 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pactstream.devstack.clickhouse.errors import Refused
+
 _TOKEN = re.compile(
     rb"""
-    (?P<skip> \s+ | --[^\n]* | \#[!\ ][^\n]* | /\*.*?\*/
-            | '(?:[^'\\]|\\.|'')*' | `(?:[^`\\]|\\.|``)*` | "(?:[^"\\]|\\.|"")*" )
-  | (?P<word> [A-Za-z_][A-Za-z0-9_]* )
+    (?P<blank> (?: \s+ | --[^\n]* | \#[!\ ][^\n]* | /\*.*?\*/ )+ )
+  | (?P<quoted> '(?:[^'\\]|\\.|'')*' | `(?:[^`\\]|\\.|``)*` | "(?:[^"\\]|\\.|"")*" )
+  | (?P<word> \w+ )
   | (?P<open> [(\[{] )
   | (?P<close> [)\]}] )
   | (?P<other> . )
     """,
     re.VERBOSE | re.DOTALL,
 )
-_FORMAT_NAME = re.compile(rb"\s+([A-Za-z][A-Za-z0-9_]*)")
-# As ClickHouse: blanks, and at most one line break, stand between the format's name and the data.
+_FORMAT_NAME = re.compile(rb"\s+([A-Za-z]\w*)")
+# As in ClickHouse, blanks and at most one line break stand between the format's name and the data.
 _DATA_START = re.compile(rb"[ \t]*\r?\n?")
+# After one of these an INSERT has no data of its own to find: the SQL parser reads VALUES itself.
+_NO_DATA_AFTER = frozenset({b"SELECT", b"WITH", b"VALUES", b"WATCH", b"INFILE"})
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
     """`sql`, and for an INSERT of data in some format, that `data_format` and the `data`.
 
-    `output_format` is the one a query names itself (`SELECT 1 FORMAT JSON`).
+    `output_format` is the one that a query itself names (`SELECT 1 FORMAT JSON`).
     """
 
     sql: bytes
@@ -39,43 +43,65 @@ class Statement:
     output_format: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """A token outside brackets, in upper case, and where it starts and ends."""
+
+    text: bytes
+    start: int
+    end: int
+
+
 def split(text: bytes) -> Statement:
-    """Split `text`; anything that is not an INSERT with a FORMAT is a query, whole."""
-    words = _top_level_words(text)
-    first = next(words, None)
-    if first is None or first[0] != b"INSERT":
-        return Statement(text, output_format=_last_format(text, words))
-    for word, start, end in words:
-        if word in (b"SELECT", b"WITH", b"VALUES", b"WATCH", b"INFILE"):
-            break
-        name = _FORMAT_NAME.match(text, end) if word == b"FORMAT" else None
+    """Split `text`; anything that is not an INSERT with a FORMAT is a query, whole.
+
+    Raises `Refused` for several statements at once, as ClickHouse does over HTTP (the embedded engine would
+    run them all, and a migration that works here would fail there).
+    """
+    tokens = _tokens(text)
+    first = next(tokens, None)
+    if first is not None and first.text == b"INSERT":
+        return _split_insert(text, tokens)
+    return _query(text, tokens)
+
+
+def _split_insert(text: bytes, tokens: Iterator[_Token]) -> Statement:
+    for token in tokens:
+        if token.text == b"VALUES":
+            return Statement(text)
+        if token.text in _NO_DATA_AFTER:
+            return _query(text, tokens)
+        name = _FORMAT_NAME.match(text, token.end) if token.text == b"FORMAT" else None
         if name is None:
             continue
-        if name[1].upper() == b"VALUES":  # the SQL parser itself reads these
-            break
+        if name[1].upper() == b"VALUES":
+            return Statement(text)
         data_start = _DATA_START.match(text, name.end())
         data = text[data_start.end() if data_start else name.end() :]
-        return Statement(text[:start], data_format=name[1].decode(), data=data)
+        return Statement(text[: token.start], data_format=name[1].decode(), data=data)
     return Statement(text)
 
 
-def _top_level_words(text: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Each bare word outside parentheses, in upper case, with where it starts and ends."""
+def _query(text: bytes, tokens: Iterator[_Token]) -> Statement:
+    output_format = None
+    ended = False
+    for token in tokens:
+        if ended and token.text != b";":
+            raise Refused.by_interface(62, "SYNTAX_ERROR", "Multi-statements are not allowed")
+        ended = token.text == b";"
+        if token.text == b"FORMAT":
+            name = _FORMAT_NAME.match(text, token.end)
+            output_format = name[1].decode() if name else None
+    return Statement(text, output_format=output_format)
+
+
+def _tokens(text: bytes) -> Iterator[_Token]:
     depth = 0
-    for token in _TOKEN.finditer(text):
-        if token.lastgroup == "open":
+    for match in _TOKEN.finditer(text):
+        kind = match.lastgroup
+        if depth == 0 and kind != "blank":
+            yield _Token(match[0].upper(), match.start(), match.end())
+        if kind == "open":
             depth += 1
-        elif token.lastgroup == "close":
+        elif kind == "close":
             depth -= 1
-        elif token.lastgroup == "word" and depth == 0:
-            yield token[0].upper(), token.start(), token.end()
-
-
-def _last_format(text: bytes, words: Iterator[tuple[bytes, int, int]]) -> str | None:
-    """The name after the last top-level FORMAT, which is where a query may carry one."""
-    last = None
-    for word, _start, end in words:
-        if word == b"FORMAT":
-            name = _FORMAT_NAME.match(text, end)
-            last = name[1].decode() if name else None
-    return last
