@@ -10,7 +10,15 @@ from typing import Any, Final
 from pactstream.pacts import values
 from pactstream.pacts.model import AllowList, Check, DenyList, MaxAmount, Regex, Rule, ValueRange
 from pactstream.pacts.paths import Path, format_path, lookup
-from pactstream.pacts.verdict import MAX_VIOLATIONS, SEVERITIES, Severity, Violation, bounded, shortened
+from pactstream.pacts.verdict import (
+    MAX_VIOLATIONS,
+    SEVERITIES,
+    Severity,
+    Violation,
+    bounded,
+    gravest,
+    shortened,
+)
 
 MAX_ELEMENTS: Final = 10_000
 """The longest array that `[*]` runs over."""
@@ -38,20 +46,16 @@ class Findings:
 
     violations: list[Violation] = field(default_factory=list)
     unlisted: int = 0
-    rank: int = len(SEVERITIES) - 1
+    severity: Severity = SEVERITIES[-1]
 
     def room(self, severity: Severity) -> bool:
         """Count one violation; whether it is to be listed."""
-        self.rank = min(self.rank, SEVERITIES.index(severity))
+        if severity != self.severity:
+            self.severity = gravest([severity, self.severity])
         if len(self.violations) < MAX_VIOLATIONS:
             return True
         self.unlisted += 1
         return False
-
-    @property
-    def severity(self) -> Severity:
-        """The gravest severity found."""
-        return SEVERITIES[self.rank]
 
 
 def failed(
@@ -179,10 +183,12 @@ def _number_reason(value: Any, least: Decimal | None, most: Decimal | None) -> s
 
 
 def _show(value: Any) -> str:
-    """A value inside a sentence: JSON, at most 64 characters."""
-    small = bounded(value)
-    if isinstance(small, Decimal):
-        return str(small)
-    if isinstance(small, (dict, list)):
+    """A value inside a sentence: JSON, at most 64 characters; an array or object by its kind only."""
+    if isinstance(value, (dict, list)):
         return kind(value)
-    return shortened(json.dumps(small, ensure_ascii=False), 64)
+    if isinstance(value, (str, bool)):
+        return _encode(shortened(value, 62) if isinstance(value, str) else value)
+    return shortened(str(value), 64)
+
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode

@@ -56,7 +56,7 @@ class RegexError(ValueError):
 
 
 def compile_regex(pattern: str, *, ignore_case: bool = False) -> Expression:
-    """An expression whose `matches` tells whether a value is text (at most 4,096 characters) with a match in it.
+    """An expression whose `matches` tells whether a value is text (up to 4,096 characters) with a match in it.
 
     The search is unanchored, as in ECMAScript; `ignore_case` folds ASCII letters only. Raises RegexError.
     """

