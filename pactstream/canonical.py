@@ -52,7 +52,7 @@ def value_bytes(obj: object) -> bytes:
     Raises `InvalidInput` as `dumps` does.
     """
     try:
-        if _is_plain(obj):
+        if type(obj) is str or _is_plain(obj):
             return _encode(obj)
         if type(obj) is Decimal:
             return _number(obj).encode()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -119,11 +120,6 @@ class Leaf(
     type: Annotated[str, Meta(min_length=1)]
     v: Literal[1]
     verdict: LeafVerdict | None = None
-
-    @property
-    def previous_head(self) -> AgentHead:
-        """The agent's head that this leaf claims to follow."""
-        return AgentHead(self.sequence - 1, bytes.fromhex(self.previous))
 
 
 class BuiltLeaf(NamedTuple):
@@ -278,7 +274,7 @@ def _add_object(secrets: dict[str, bytes], name: str, raw: bytes) -> None:
     """
     try:
         members = canonical.parse_exact(raw)
-        if isinstance(members, dict) and _is_small(members):
+        if isinstance(members, dict) and _is_small(members, raw):
             for key, value in members.items():
                 secrets[f"{name}.{key}"] = value_bytes(value)
         else:
@@ -287,8 +283,10 @@ def _add_object(secrets: dict[str, bytes], name: str, raw: bytes) -> None:
         secrets[name] = value_bytes(raw.decode(errors="backslashreplace"))
 
 
-def _is_small(members: dict[str, object]) -> bool:
-    return len(members) <= MAX_COMMITTED_KEYS and sum(map(len, members)) <= MAX_COMMITTED_KEY_CHARS
+def _is_small(members: dict[str, object], raw: bytes) -> bool:
+    if len(members) > MAX_COMMITTED_KEYS:
+        return False
+    return len(raw) <= MAX_COMMITTED_KEY_CHARS or sum(map(len, members)) <= MAX_COMMITTED_KEY_CHARS
 
 
 def _commit(secrets: dict[str, bytes]) -> tuple[dict[str, str], bytes]:
@@ -325,13 +323,18 @@ def _pact(event: Mapping[str, Any], verdict: Verdict | None) -> PactRef | None:
     if pact_id is None:
         return None
     if verdict is None:
-        return PactRef(id=pact_id, version=event["pact_version"])
-    return PactRef(id=pact_id, version=verdict.pact_version, hash=verdict.pact_hash)
+        return _pact_ref(pact_id, event["pact_version"], None)
+    return _pact_ref(pact_id, verdict.pact_version, verdict.pact_hash)
+
+
+@lru_cache(maxsize=1024)  # few pacts, many events
+def _pact_ref(pact_id: str, version: int | None, pact_hash: str | None) -> PactRef:
+    return PactRef(id=pact_id, version=version, hash=pact_hash)
 
 
 def _verdict(verdict: Verdict) -> LeafVerdict:
     if not verdict.violations:
-        return LeafVerdict(bound=verdict.bound, severity=verdict.severity, valid=verdict.valid, violations=())
+        return _clean_verdict(verdict.bound, verdict.severity, verdict.valid)
     listed = verdict.violations[:MAX_LISTED_VIOLATIONS]
     return LeafVerdict(
         bound=verdict.bound,
@@ -340,3 +343,8 @@ def _verdict(verdict: Verdict) -> LeafVerdict:
         valid=verdict.valid,
         violations=tuple(LeafViolation(one.param_path, one.rule, one.severity) for one in listed),
     )
+
+
+@lru_cache(maxsize=32)
+def _clean_verdict(bound: bool, severity: str | None, valid: bool) -> LeafVerdict:
+    return LeafVerdict(bound=bound, severity=severity, valid=valid, violations=())

@@ -111,6 +111,12 @@ def test_a_consistency_proof_has_its_exact_length(new: int) -> None:
                     merkle.verify_consistency(old, root(old), new, root(new), wrong)
 
 
+def test_an_empty_consistency_proof_between_two_sizes_is_refused() -> None:
+    for old in (3, 4):
+        with pytest.raises(ProofError, match="too short"):
+            merkle.verify_consistency(old, root(old), 8, root(8), [])
+
+
 def test_proofs_lead_to_one_root_only() -> None:
     proof = merkle.inclusion_proof(3, 8, TREE.node)
     with pytest.raises(ProofError, match="another root"):
