@@ -9,7 +9,7 @@ from pactstream.pacts.generate import Function, generate
 from pactstream.pacts.model import Pact, ParamBinding
 from pactstream.pacts.verdict import Verdict, gravest
 
-MAX_PARAMS_BYTES: Final = 256 * 1024
+MAX_PARAMS_BYTES: Final = 64 * 1024
 
 
 class CompiledPact:
@@ -60,7 +60,7 @@ class CompiledPact:
             return self._valid
         violations = tuple(findings.violations)
         if findings.unlisted:
-            violations = (*violations, explain.unlisted(findings))
+            violations = (*violations[:-1], explain.more(findings))
         return Verdict(False, True, self.pact_id, self.version, self.pact.hash, findings.severity, violations)
 
     def _unreadable(self, tool: str, reason: str) -> Verdict:

@@ -119,10 +119,11 @@ def unreadable(severity: Severity, reason: str) -> Violation:
     return Violation("", "params", severity, None, "a JSON object", message)
 
 
-def unlisted(findings: Findings) -> Violation:
-    """The last entry of a list that was cut."""
-    message = f"{findings.unlisted} more violations are not listed."
-    return Violation("", "more", findings.severity, findings.unlisted, None, message)
+def more(findings: Findings) -> Violation:
+    """The last entry of a list that was cut: it takes the place of the hundredth and counts it too."""
+    unlisted = findings.unlisted + 1
+    message = f"{unlisted} more violations are not listed."
+    return Violation("", "more", findings.severity, unlisted, None, message)
 
 
 def kind(value: object) -> str:

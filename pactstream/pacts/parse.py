@@ -40,7 +40,7 @@ from pactstream.pacts.structure import (
 from pactstream.pacts.verdict import bounded
 
 MAX_DOCUMENT_BYTES: Final = 256 * 1024
-MAX_REGEX_SIZE: Final = 32_768
+MAX_REGEX_SIZE: Final = 16_384
 
 # Stands for a path that is at fault, so that the rest of its rule is still read; told apart by identity.
 _UNKNOWN: Final[Path] = ("?",)
