@@ -31,10 +31,11 @@ CODES = {
     404: "NOT_FOUND",
     405: "METHOD_NOT_ALLOWED",
     406: "NOT_ACCEPTABLE",
+    408: "TIMEOUT",
     409: "CONFLICT",
     413: "TOO_LARGE",
     415: "UNSUPPORTED_MEDIA_TYPE",
-    422: "UNPROCESSABLE",
+    422: "INVALID_INPUT",
     429: "RATE_LIMITED",
     500: "INTERNAL",
     503: "UNAVAILABLE",
@@ -101,13 +102,13 @@ class RateLimiter:
         store = MemoryStore(options={"MAX_SIZE": max_keys})
         self._throttled = Throttled(using="gcra", quota=per_min(per_minute, burst=burst), store=store)
 
-    def check(self, key: str) -> None:
-        """Take one token of `key`.
+    def check(self, key: str, cost: int = 1) -> None:
+        """Take `cost` tokens of `key`.
 
         Raises:
             Refused: 429 with `Retry-After` and `X-RateLimit-Reset` (both seconds from now).
         """
-        result = self._throttled.limit(key)
+        result = self._throttled.limit(key, cost)
         if result.limited:
             reset = {"X-RateLimit-Reset": str(math.ceil(result.state.reset_after))}
             raise Refused(429, "too many requests", headers=retry_after(result.state.retry_after) | reset)

@@ -97,11 +97,20 @@ def params_faults(params: bytes, path: str) -> Iterator[Detail]:
         yield Detail(path, f"more than {MAX_PARAMS_KEYS} keys")
 
 
+def fault_detail(path: str, error: msgspec.ValidationError) -> Detail:
+    """msgspec's message with its `$.a[...]` path made ours; it never quotes more than a type or a key."""
+    found = _FAULT_PATH.match(str(error))
+    message, inner = (found["message"], found["path"] or "") if found else (str(error), "")
+    return Detail((path + inner).lstrip("."), message[:300])
+
+
 def _split(body: bytes) -> list[bytes]:
     try:
         return [bytes(raw) for raw in _BODY.decode(body).events]
     except msgspec.ValidationError as error:
-        raise InvalidInput("the body is not an object with a list of events", [_detail("", error)]) from None
+        raise InvalidInput(
+            "the body is not an object with a list of events", [fault_detail("", error)]
+        ) from None
 
 
 def _split_leniently(body: bytes, fault: str) -> list[bytes]:
@@ -144,7 +153,7 @@ def _parse(raw: bytes, path: str, clean: bool, latest_micros: int) -> Parsed:
     try:
         event = _EVENT.decode(raw)
     except msgspec.ValidationError as error:
-        return Rejected((_detail(path, error),))
+        return Rejected((fault_detail(path, error),))
     except (msgspec.DecodeError, RecursionError) as error:
         return Rejected((Detail(path, str(error)),))
     occurred = clock.to_micros(occurred_at(event))
@@ -169,10 +178,3 @@ def _depth(params: bytes) -> int:
         values = [one.values() if isinstance(one, dict) else one for one in level]
         level = [value for some in values for value in some if isinstance(value, dict | list)]
     return deepest
-
-
-def _detail(path: str, error: msgspec.ValidationError) -> Detail:
-    """msgspec's message with its `$.a[...]` path made ours; it never quotes more than a type or a key."""
-    found = _FAULT_PATH.match(str(error))
-    message, inner = (found["message"], found["path"] or "") if found else (str(error), "")
-    return Detail((path + inner).lstrip("."), message[:300])

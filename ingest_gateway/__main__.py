@@ -1,0 +1,26 @@
+"""Starts the gateway: `python -m ingest_gateway`."""
+
+from __future__ import annotations
+
+import sys
+
+from ingest_gateway import wiring
+from ingest_gateway.app import create_app
+from ingest_gateway.settings import GatewaySettings
+from pactstream import logs, settings, web, worker
+from pactstream.errors import Fatal
+
+
+def main() -> int:
+    """Serve until SIGTERM; 0 after a clean stop, 3 when it cannot go on."""
+    try:
+        ours = settings.load(GatewaySettings)
+        logs.configure("ingest_gateway", ours.log_level)
+        return web.serve(create_app(wiring.build(ours), ours), ours.bind_host, ours.gateway_port)
+    except Fatal as error:
+        sys.stderr.write(f"ingest_gateway: {error}\n")
+        return worker.EXIT_FATAL
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""The gateway's HTTP side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio.to_thread
+from fastapi import FastAPI, Request, Response
+from starlette.requests import ClientDisconnect
+
+from ingest_gateway import admin, docs_page, documented, pacts, preflight, schemas
+from ingest_gateway.bodies import BodyGuard
+from ingest_gateway.parts import Parts
+from ingest_gateway.settings import GatewaySettings
+from ingest_gateway.telemetry import PATH, Telemetry
+from pactstream import __version__, schema_files, web
+
+
+def create_app(parts: Parts, settings: GatewaySettings) -> FastAPI:
+    """The application on its parts."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        # Requests are finished by now: what is left is to send what is queued and let go of Kafka.
+        await anyio.to_thread.run_sync(parts.close)
+
+    app = FastAPI(
+        title="Pactstream ingest",
+        version=__version__,
+        summary="Behavioural events in, verdicts out; pacts, agents and keys.",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.add_middleware(
+        BodyGuard,
+        max_bytes=settings.gateway_max_body_bytes,
+        timeout_seconds=settings.gateway_body_timeout_seconds,
+        buffer_bytes=settings.gateway_buffer_bytes,
+    )
+    web.install(app, parts.ready)
+    app.add_exception_handler(ClientDisconnect, _gone)
+    telemetry = Telemetry(parts.access, parts.pacts, parts.publisher, parts.events_limiter)
+    app.add_route(PATH, telemetry.post, methods=["POST"], include_in_schema=False)
+    app.include_router(preflight.router(parts.access, parts.pacts, parts.preflight_limiter))
+    app.include_router(pacts.router(parts.access, parts.store, parts.write_limiter))
+    app.include_router(pacts.public_router())
+    app.include_router(admin.router(parts.access, parts.tenancy))
+    app.include_router(schemas.router())
+    _describe(app)
+    return app
+
+
+def _describe(app: FastAPI) -> None:
+    """Have the OpenAPI document cover the plain route as well, and show it at `/docs`."""
+    of_fastapi = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            pact_schema = json.loads(schema_files.read_text("pact.schema.json"))
+            app.openapi_schema = documented.complete(of_fastapi(), pact_schema)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    app.include_router(docs_page.router(openapi))
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    # The client hung up in the middle of its body: nobody reads this.
+    return web.error_response(400, "the body was cut off")

@@ -1,0 +1,29 @@
+"""What the gateway's routes work with."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from ingest_gateway.access import Access
+from ingest_gateway.pact_store import PactStore
+from ingest_gateway.tenancy import Tenancy
+from pactstream.control.pacts import PactBook
+from pactstream.kafka.publisher import Publisher
+from pactstream.web import RateLimiter
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything `create_app` needs; `close` is called when the server has stopped."""
+
+    access: Access
+    pacts: PactBook
+    publisher: Publisher
+    store: PactStore
+    tenancy: Tenancy
+    events_limiter: RateLimiter
+    preflight_limiter: RateLimiter
+    write_limiter: RateLimiter
+    ready: Callable[[], Awaitable[bool]]
+    close: Callable[[], None]

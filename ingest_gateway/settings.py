@@ -1,0 +1,61 @@
+"""Settings of the gateway."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from pactstream.events.parse import MAX_EVENTS
+from pactstream.settings import ServiceSettings
+
+
+class GatewaySettings(ServiceSettings):
+    """What the gateway adds to the settings of every service."""
+
+    gateway_port: int = Field(8080, description="Gateway: port it listens on.")
+    gateway_admin_key_sha256: str = Field(
+        "",
+        pattern=r"\A(?:[0-9a-fA-F]{64})?\Z",
+        description="Gateway: hex SHA-256 of the administrators' key. Unset: nobody administers.",
+    )
+    gateway_max_body_bytes: int = Field(
+        1 << 20,
+        ge=1_024,
+        le=4 << 20,
+        description="Gateway: largest request body, compressed and decompressed alike.",
+    )
+    gateway_body_timeout_seconds: float = Field(
+        10, gt=0, le=300, description="Gateway: a body must have arrived after this time."
+    )
+    gateway_buffer_bytes: int = Field(
+        256 << 20, ge=4 << 20, description="Gateway: memory for all bodies under way; beyond it, 503."
+    )
+    gateway_publish_timeout_seconds: float = Field(
+        5,
+        gt=0,
+        le=60,
+        description="Gateway: Kafka must have acknowledged after this time, or the answer is 503.",
+    )
+    gateway_events_per_second: int = Field(
+        1_000, ge=1, description="Gateway: events a second that one API key may send,"
+    )
+    gateway_events_burst: int = Field(
+        10_000, ge=MAX_EVENTS, description="Gateway: and how many of them at once."
+    )
+    gateway_preflights_per_second: int = Field(
+        200, ge=1, description="Gateway: pre-flight questions a second that one API key may ask."
+    )
+    gateway_pact_writes_per_minute: int = Field(
+        60, ge=1, description="Gateway: pact versions a minute that one API key may write."
+    )
+    gateway_pact_versions_per_tenant: int = Field(
+        1_000, ge=1, description="Gateway: pact versions a tenant may have: every process keeps them all."
+    )
+    gateway_failures_per_minute: int = Field(
+        60, ge=1, description="Gateway: failed authentications a minute of one address; beyond, 429 for 401."
+    )
+    gateway_trusted_proxies: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="Gateway: how many proxies of ours stand in front and append to `X-Forwarded-For`.",
+    )

@@ -1,0 +1,111 @@
+"""`POST /api/v1/telemetry/events`: a plain Starlette route, because this is the hot path."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ingest_gateway import metrics, results
+from ingest_gateway.access import Access, Principal
+from ingest_gateway.admission import Admission, admit
+from pactstream import avro, clock
+from pactstream.control.pacts import PactBook
+from pactstream.kafka import topics
+from pactstream.kafka.publisher import Publisher
+from pactstream.web import RateLimiter, Refused
+
+PATH = "/api/v1/telemetry/events"
+
+
+class Telemetry:
+    """The endpoint: authenticate, admit, publish, answer."""
+
+    def __init__(self, access: Access, pacts: PactBook, publisher: Publisher, limiter: RateLimiter) -> None:
+        self._access = access
+        self._pacts = pacts
+        self._publisher = publisher
+        self._limiter = limiter
+
+    async def post(self, request: Request) -> Response:
+        """Take a batch; returns once every accepted event is acknowledged by all in-sync replicas.
+
+        Raises:
+            Refused, InvalidInput, HTTPException: the request as a whole is refused.
+            Backpressure: Kafka did not acknowledge. Events may have been written all the same; the same body
+                sent again names the same events, and the pipeline judges each id once.
+        """
+        principal = self._access.principal(request, "telemetry:write")
+        # One token before the body is read: who is over the limit costs no more than this.
+        self._limiter.check(principal.key.key_id)
+        require_json(request)
+        body = await request.body()
+        received_at = clock.now_micros()
+        admission = admit(body, principal.tenant, self._pacts, received_at_micros=received_at)
+        if len(admission.results) > 1:
+            self._limiter.check(principal.key.key_id, len(admission.results) - 1)
+        if admission.events_by_agent:
+            await self._publish(admission, principal, request.state.request_id, received_at)
+        _count(admission)
+        status, content = results.answer(admission.results)
+        return Response(content, status, media_type="application/json")
+
+    async def _publish(
+        self, admission: Admission, principal: Principal, request_id: str, received_at: int
+    ) -> None:
+        with metrics.PUBLISH_SECONDS.time():
+            batches = admission.events_by_agent.items()
+            # A crash between two of these leaves a part of the body written and the client without an answer:
+            # it sends the body again, and the pipeline drops the ids it has seen.
+            await asyncio.gather(
+                *(
+                    self._publisher.publish(
+                        topics.BATCHES,
+                        agent_id.encode(),
+                        _batch(principal, agent_id, request_id, received_at, events),
+                    )
+                    for agent_id, events in batches
+                )
+            )
+
+
+def require_json(request: Request) -> None:
+    """Nothing, if the body is declared to be JSON, or nothing is declared.
+
+    Raises:
+        Refused: 415.
+    """
+    declared = request.headers.get("content-type", "")
+    kind = declared.partition(";")[0].strip().lower()
+    if kind not in ("", "application/json"):
+        raise Refused(415, "Content-Type must be application/json", headers={"Accept": "application/json"})
+
+
+def _batch(
+    principal: Principal,
+    agent_id: str,
+    request_id: str,
+    received_at_micros: int,
+    events: Sequence[dict[str, Any]],
+) -> bytes:
+    record = {
+        "tenant_id": principal.tenant.tenant_id,
+        "tenant_pseudonym": principal.tenant.pseudonym,
+        "agent_id": agent_id,
+        "key_id": principal.key.key_id,
+        "request_id": request_id,
+        "received_at_micros": received_at_micros,
+        "events": events,
+    }
+    return avro.encode("TelemetryBatch", record)
+
+
+def _count(admission: Admission) -> None:
+    for kind, verdict in admission.verdicts:
+        metrics.EVENTS.labels(kind, metrics.verdict_label(verdict)).inc()
+    for one in admission.results:
+        if isinstance(one, results.Rejected):
+            metrics.REJECTED.labels(one.error.code).inc()

@@ -1,0 +1,113 @@
+"""Puts the gateway's parts together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import anyio.to_thread
+from tenacity import before_sleep_log, retry, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from ingest_gateway.access import Access
+from ingest_gateway.pact_store import PactStore
+from ingest_gateway.parts import Parts
+from ingest_gateway.settings import GatewaySettings
+from ingest_gateway.tenancy import Tenancy
+from pactstream import clock
+from pactstream.control.pacts import PactBook
+from pactstream.control.tenants import TenantDirectory
+from pactstream.errors import Fatal, Retryable
+from pactstream.kafka.publisher import Publisher
+from pactstream.kafka.table import Changes
+from pactstream.web import RateLimiter
+
+_START_SECONDS = 60
+_READY_SECONDS = 2.0
+_TRANSACTIONAL_ID = "control-plane"
+_log = logging.getLogger(__name__)
+
+
+def build(settings: GatewaySettings) -> Parts:
+    """The parts on a real Kafka, with tenants and pacts read to their ends.
+
+    Raises:
+        Fatal: Kafka does not answer, or the topics do not exist.
+    """
+    directory, pacts = TenantDirectory(settings), PactBook(settings)
+    try:
+        _read_all(directory, pacts)
+    except Retryable as error:
+        directory.close()
+        pacts.close()
+        raise Fatal(
+            f"{error}; is Kafka at {settings.kafka_bootstrap}, and were its topics made "
+            "(pactstream topics apply)?"
+        ) from error
+    publisher = Publisher(settings, timeout_seconds=settings.gateway_publish_timeout_seconds)
+    # One lock for both tables: whether an agent is registered decides whether a pact may name it.
+    changes = Changes(settings, _TRANSACTIONAL_ID, [directory.table, pacts.table])
+
+    def close() -> None:
+        publisher.close()
+        directory.close()
+        pacts.close()
+
+    rate, burst = settings.gateway_events_per_second, settings.gateway_events_burst
+    preflights = settings.gateway_preflights_per_second
+    failures, writes = settings.gateway_failures_per_minute, settings.gateway_pact_writes_per_minute
+    return Parts(
+        access=Access(
+            directory,
+            bytes.fromhex(settings.gateway_admin_key_sha256),
+            RateLimiter(failures, failures),
+            settings.gateway_trusted_proxies,
+        ),
+        pacts=pacts,
+        publisher=publisher,
+        store=PactStore(
+            pacts, directory, changes, versions_per_tenant=settings.gateway_pact_versions_per_tenant
+        ),
+        tenancy=Tenancy(directory, changes),
+        events_limiter=RateLimiter(60 * rate, burst),
+        preflight_limiter=RateLimiter(60 * preflights, preflights),
+        write_limiter=RateLimiter(writes, writes),
+        ready=_readiness(directory, pacts),
+        close=close,
+    )
+
+
+@retry(
+    retry=retry_if_exception_type(Retryable),
+    wait=wait_fixed(0.5),
+    stop=stop_after_delay(_START_SECONDS),
+    before_sleep=before_sleep_log(_log, logging.INFO),
+    reraise=True,
+)
+def _read_all(directory: TenantDirectory, pacts: PactBook) -> None:
+    # Before this, a valid key would look unknown.
+    directory.table.catch_up()
+    pacts.table.catch_up()
+
+
+def _readiness(directory: TenantDirectory, pacts: PactBook) -> Callable[[], Awaitable[bool]]:
+    """Whether Kafka answers and both tables are current; asked of Kafka at most every two seconds."""
+    answer, asked_at = True, clock.monotonic_seconds()
+
+    def ask() -> bool:
+        try:
+            directory.table.catch_up(_READY_SECONDS)
+            pacts.table.catch_up(_READY_SECONDS)
+        except Retryable as error:
+            _log.warning("not ready: %s", error)
+            return False
+        return True
+
+    async def ready() -> bool:
+        nonlocal answer, asked_at
+        now = clock.monotonic_seconds()
+        if now - asked_at >= _READY_SECONDS:
+            asked_at = now
+            answer = await anyio.to_thread.run_sync(ask)
+        return answer
+
+    return ready
