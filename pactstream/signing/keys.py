@@ -77,16 +77,19 @@ def note_verifier(key: PublicKey, origin: str) -> NoteVerifier:
 
 
 def create_keys(directory: Path, purpose: Purpose) -> tuple[SigningKey, ...]:
-    """Make and store the keys of `purpose`. Raises `SigningKeyError` where one exists or cannot be stored."""
+    """Make and store those keys of `purpose` that are not there yet; returns the new ones, perhaps none.
+
+    An existing key is never touched. Raises `SigningKeyError` when one cannot be stored.
+    """
     _make_directory(directory)
     keys = []
     for algorithm, path in _paths(directory, purpose).items():
         if path.exists():
-            raise SigningKeyError(f"{path.name} exists already: rotate the keys instead")
+            continue
         key = _generate(purpose, algorithm)
         _store(path, _pem(key), overwrite=False)
-        # A crash here leaves this key whole and the purpose's next one missing, which loading reports; remove
-        # the one and create again.
+        # A crash here leaves this key whole and the purpose's next one missing: loading says so, and creating
+        # again makes the missing one.
         keys.append(key)
     return tuple(keys)
 

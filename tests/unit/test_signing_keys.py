@@ -88,9 +88,17 @@ def _ed25519_from(seed: str) -> Ed25519PrivateKey:
 
 def test_existing_keys_are_never_overwritten(directory: Path) -> None:
     made = keys.create_keys(directory, "ledger")
-    with pytest.raises(SigningKeyError, match=r"ledger\.ed25519\.pem exists already: rotate"):
-        keys.create_keys(directory, "ledger")
+    assert keys.create_keys(directory, "ledger") == ()
     assert keys.load_keys(directory, "ledger") == made
+
+
+def test_creating_again_completes_what_a_crash_left(directory: Path) -> None:
+    es256, _ = keys.create_keys(directory, "report")
+    (directory / "report.ed25519.pem").unlink()
+    with pytest.raises(SigningKeyError, match=r"report\.ed25519\.pem is missing"):
+        keys.load_keys(directory, "report")
+    (ed25519,) = keys.create_keys(directory, "report")
+    assert keys.load_keys(directory, "report") == (es256, ed25519)
 
 
 def test_a_key_that_appears_meanwhile_is_not_destroyed(
