@@ -52,6 +52,8 @@ class Config:
             raise ValueError(f"batch_size must be 1 to {MAX_BATCH_EVENTS}, not {self.batch_size!r}")
         if self.max_buffered_events < self.batch_size:
             raise ValueError("max_buffered_events must be at least batch_size")
+        if self.max_buffered_bytes < 1:
+            raise ValueError("max_buffered_bytes must be positive")
         if self.block_on is not None and self.block_on not in SEVERITIES:
             raise ValueError(f"block_on must be one of {', '.join(SEVERITIES)} or None, not {self.block_on!r}")
         if self.preflight_unavailable not in get_args(Unavailable):

@@ -12,7 +12,7 @@ ProblemKind = Literal["dropped", "rejected", "delayed", "invalid", "answer", "pr
 
 - `dropped`: events are lost on this side (buffer full, closed, or given up after retries);
 - `rejected`: the server refused events and will refuse them again;
-- `delayed`: a delivery failed and is being retried, nothing is lost;
+- `delayed`: a delivery failed and is being retried, or had not ended when the time to close was up;
 - `invalid`: a telemetry method was called with unusable arguments, or a value could not be read;
 - `answer`: the server's answer could not be used (the events themselves arrived);
 - `preflight`: a pre-flight could not be had, and the call went ahead (`preflight_unavailable="allow"`);

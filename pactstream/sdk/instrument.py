@@ -73,7 +73,7 @@ class Tool:
         metadata: Mapping[str, object] | None,
     ) -> None:
         self.recorder = recorder
-        self.name = msgspec.convert(name or _name_of(function), ToolName)
+        self.name = _checked_name(_name_of(function) if name is None else name)
         self.pact_id = pact_id
         self.metadata = recorder.metadata(metadata)
         self.inexact_metadata = recorder.metadata(metadata, exact=False)
@@ -188,6 +188,8 @@ def instrumented(tool: Tool, function: Callable[..., Any]) -> Callable[..., Any]
     """
     if isinstance(function, staticmethod | classmethod):
         raise TypeError("put instrument_tool below @staticmethod or @classmethod, next to the function")
+    if not callable(function):
+        raise TypeError(f"a tool must be callable, not {type(function).__name__}")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(
             f"{tool.name} is a generator function: its work is spread over many steps, so no one outcome and "
@@ -257,6 +259,13 @@ async def _awaited(call: Call, work: Callable[[], Coroutine[Any, Any, Any]]) -> 
         raise
     call.end(None)
     return result
+
+
+def _checked_name(name: str) -> str:
+    try:
+        return msgspec.convert(name, ToolName)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{name[:200]!r} cannot be the name of a tool: {error}") from None
 
 
 def _name_of(function: Callable[..., Any]) -> str:

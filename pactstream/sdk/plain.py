@@ -27,6 +27,8 @@ import msgspec
 
 MAX_BYTES: Final = 60_000
 """Of the encoded parameters; the gateway takes a little more."""
+_MAX_CHARACTERS: Final = MAX_BYTES - 1_000
+"""Leaves room for punctuation, so that one long ASCII text is cut once."""
 MAX_VALUES: Final = 4_096
 MAX_DEPTH: Final = 16
 MAX_KEYS: Final = 100
@@ -51,7 +53,7 @@ class _Budget:
     __slots__ = ("characters", "clean", "exact", "values")
 
     def __init__(self, halvings: int, *, clean: bool) -> None:
-        self.characters = MAX_BYTES >> halvings
+        self.characters = _MAX_CHARACTERS >> halvings
         self.values = MAX_VALUES >> halvings
         self.clean = clean
         self.exact = True
@@ -126,7 +128,8 @@ def _members(
             budget.exact = False
             break
         name = key if type(key) is str and len(key) <= MAX_KEYS else _name(key, budget)
-        members[budget.text(name)] = _looked_at(value, budget, depth)
+        name = budget.text(name)
+        members[name] = _looked_at(value, budget, depth)
     return members
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import weakref
 from collections.abc import Mapping
@@ -38,7 +37,9 @@ _MAX_KEY = 128
 _OWN_KEYS = 2
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_logger = logging.getLogger("pactstream.sdk")
+_CLOSED_EARLY = "telemetry was closed before they could be delivered"
+_LAST_MOMENT_SECONDS = 0.5
+
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
@@ -147,20 +148,27 @@ class Recorder:
 
     def close(self, timeout_seconds: float) -> bool:
         """Deliver what can be delivered in time, give up and count the rest; whether nothing was lost."""
+        dropped_before = self.buffer.snapshot().dropped
         self.buffer.close()
         if self.sender.is_this_thread:
             return False
-        delivered = self.sender.started and self.buffer.wait_settled(timeout_seconds)
+        if self.sender.started:
+            self.buffer.wait_settled(timeout_seconds)
         given_up = self.buffer.abandon()
         for entry in given_up:
-            entry.receipt.settle("dropped", error="telemetry was closed before it could be delivered")
+            entry.receipt.settle("dropped", error=_CLOSED_EARLY)
         if given_up:
-            self.reports.report("dropped", "closed before they could be delivered", count=len(given_up))
-        self.reports.catch_up(force=True)
-        if delivered:
-            self.sender.join(1.0)
+            self.reports.report("dropped", _CLOSED_EARLY, count=len(given_up))
+        # The thread ends at once, unless it is in the middle of a request.
+        self.sender.join(_LAST_MOMENT_SECONDS)
+        counts = self.buffer.snapshot()
+        if counts.pending:
+            message = "on their way when the time to close was up"
+            self.reports.report("delayed", message, count=counts.pending)
+        else:
             self._transport.close()
-        return not self.buffer.snapshot().pending and not given_up
+        self.reports.catch_up(force=True)
+        return not counts.pending and counts.dropped == dropped_before
 
     def forked(self) -> None:
         """In a child process just forked: nothing recorded by the parent is ours to send."""

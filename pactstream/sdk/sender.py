@@ -57,6 +57,7 @@ class Sender:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._server_asked_to_wait = False
+        self.retries = 0
 
     @property
     def started(self) -> bool:
@@ -99,6 +100,7 @@ class Sender:
                 fates = self._all_dropped(batch, f"unexpected {type(error).__name__}")
             self._tell(batch, fates)
             self._reports.catch_up()
+        self._reports.catch_up(force=True)
 
     def _deliver(self, batch: Sequence[Entry]) -> list[Fate]:
         content = b'{"events":[' + b",".join(entry.event for entry in batch) + b"]}"
@@ -155,6 +157,7 @@ class Sender:
         return _failure(state).suspicious and spent > self._config.retry_for_seconds
 
     def _report_retry(self, state: RetryCallState) -> None:
+        self.retries += 1
         self._reports.report("delayed", f"delivery is retried: {_failure(state)}")
 
     def _sleep(self, seconds: float) -> None:

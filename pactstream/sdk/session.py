@@ -147,7 +147,14 @@ def _usable(recorder: Recorder, name: str, value: object, kind: Any) -> Any:
 
 def describe(error: BaseException) -> str:
     """An exception's type and text, bounded: `ValueError: no such account`."""
-    return text(f"{type(error).__name__}: {error}", MAX_REASON)
+    name = type(error).__name__
+    try:
+        message = str(error)
+    except Exception:
+        # The agent's own class; its name must do.
+        _logger.debug("an exception's text cannot be had", exc_info=True)
+        message = ""
+    return text(f"{name}: {message}" if message else name, MAX_REASON)
 
 
 def _outcome(error: BaseException | None) -> SessionOutcome:

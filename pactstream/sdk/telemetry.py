@@ -297,7 +297,7 @@ class Telemetry:
             dropped=counts.dropped,
             pending=counts.pending,
             invalid=reports.count("invalid"),
-            retries=reports.count("delayed"),
+            retries=self._recorder.sender.retries,
         )
 
     def __enter__(self) -> Telemetry:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+# The socket module loads this codec with the first connection. A fork at that moment, on another thread, would
+# leave the child the lock of an import that nobody is at any more, and no connection would ever be made in it.
+import encodings.idna  # noqa: F401
 import gzip
 from collections.abc import Sequence
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 import urllib3
@@ -17,6 +21,7 @@ from pactstream.sdk.config import Secret
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 MAX_RETRY_AFTER_SECONDS = 300.0
+_MAX_IDLE_CONNECTIONS = 32
 _CHUNK_BYTES = 64 * 1024
 _MAX_REASON = 500
 _OVERLOADED = frozenset({429, 502, 503, 504})
@@ -77,19 +82,23 @@ class Transport:
 
     def __init__(self, base_url: str, api_key: Secret, ca_certs: str | None = None) -> None:
         self._base_url = base_url
+        self._prefix = urlsplit(base_url).path
         self._api_key = api_key
         self._ca_certs = ca_certs
         self.reset()
 
     def reset(self) -> None:
         """Begin anew without connections, in a process just forked: the sockets are the parent's."""
-        self._pool = urllib3.PoolManager(
-            num_pools=1, maxsize=16, cert_reqs="CERT_REQUIRED", ca_certs=self._ca_certs, retries=False
-        )
+        options: dict[str, Any] = {"maxsize": _MAX_IDLE_CONNECTIONS}
+        if self._base_url.startswith("https:"):
+            options |= {"cert_reqs": "CERT_REQUIRED", "ca_certs": self._ca_certs}
+        self._pool = urllib3.connection_from_url(self._base_url, **options)
 
     def close(self) -> None:
-        """Close idle connections."""
-        self._pool.clear()
+        """Close idle connections; a later request makes new ones."""
+        pool = self._pool
+        self.reset()
+        pool.close()
 
     def post(self, path: str, body: Body, timeout_seconds: float) -> bytes:
         """POST and read the whole answer (2xx); its content.
@@ -107,12 +116,13 @@ class Transport:
             "User-Agent": f"pactstream-python/{__version__}",
         }
         try:
-            response = self._pool.request(
+            response = self._pool.urlopen(
                 "POST",
-                self._base_url + path,
+                self._prefix + path,
                 body=body.content,
                 headers=headers,
                 timeout=urllib3.Timeout(total=timeout_seconds),
+                retries=False,
                 redirect=False,
                 preload_content=False,
                 decode_content=False,

@@ -1,0 +1,419 @@
+"""Batching, the wire form, verdicts and accounts, against a real HTTP server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import threading
+import uuid
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from pactstream.events.parse import Accepted, parse_events
+from pactstream.sdk import Receipt, Telemetry, TelemetryProblem, Verdict, last_receipt
+from tests.sdk_gateway import AGENT, KEY, PACT, VIOLATED, Gateway, Seen, answer, serving, wait_until
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def tel(gateway: Gateway) -> Iterator[Telemetry]:
+    with gateway.telemetry() as telemetry:
+        yield telemetry
+
+
+def test_a_full_batch_goes_out_at_once_and_no_sooner(gateway: Gateway, tel: Telemetry) -> None:
+    for number in range(24):
+        tel.tool_call(tool=f"t{number}")
+    assert gateway.requests == []
+    tel.tool_call(tool="t24")
+    wait_until(lambda: tel.stats().accepted == 25)
+    assert [event["tool"] for event in gateway.events] == [f"t{n}" for n in range(25)]
+    assert len(gateway.batches) == 1
+
+
+def test_an_incomplete_batch_goes_out_when_its_time_is_up(gateway: Gateway) -> None:
+    with gateway.telemetry(flush_interval_seconds=0.05) as tel:
+        tel.tool_call(tool="a")
+        tel.tool_call(tool="b")
+        wait_until(lambda: tel.stats().accepted == 2)
+        tel.tool_call(tool="c")
+        wait_until(lambda: tel.stats().accepted == 3)
+    assert [len(batch) for batch in gateway.batches] == [2, 1]
+
+
+def test_many_events_go_out_in_order_in_batches(gateway: Gateway, tel: Telemetry) -> None:
+    for number in range(110):
+        tel.tool_call(tool="t", params={"n": number})
+    assert tel.flush(10)
+    assert [event["params"]["n"] for event in gateway.events] == list(range(110))
+    assert max(len(batch) for batch in gateway.batches) == 25
+
+
+def test_a_batch_is_bounded_in_bytes_too(gateway: Gateway, tel: Telemetry) -> None:
+    for _ in range(20):
+        tel.response(input="i" * 60_000, output="o" * 60_000)
+    assert tel.flush(10)
+    assert sum(len(batch) for batch in gateway.batches) == 20
+    assert all(len(json.dumps(batch)) < 1024 * 1024 for batch in gateway.batches)
+
+
+def test_the_four_events_on_the_wire(gateway: Gateway, tel: Telemetry) -> None:
+    moment = datetime(2026, 5, 13, 12, 0, 0, 250_000, tzinfo=timezone(timedelta(hours=2)))
+    common: dict[str, Any] = {"session_id": "s-1", "metadata": {"model_version": "m7", "n": 3}}
+    tel.session_start(started_at=moment, pact_id=PACT, room_id="room", **common)
+    tel.tool_call(
+        tool="transfer_funds",
+        params={"amount": 250},
+        outcome="error",
+        latency_ms=142,
+        error_message="no",
+        attempted_at="2026-05-13T10:00:00+00:00",
+        pact_id=uuid.UUID(PACT),
+        parent_event_id=AGENT,
+        **common,
+    )
+    tel.response(input="q", output="a", outcome="partial", latency_ms=1.5, token_count=240, emitted_at=moment)
+    tel.session_end(session_id="s-1", outcome="timeout", reason="slow", ended_at=moment)
+    assert tel.flush(5)
+    start, call, response, end = gateway.events
+    ids = [event.pop("eventId") for event in (start, call, response, end)]
+    assert all(uuid.UUID(one).version == 7 for one in ids)
+    assert len(set(ids)) == 4
+    assert re.fullmatch(r"unsessioned-[0-9a-f-]{36}", response.pop("sessionId"))
+    own = {"agentId": AGENT, "sessionId": "s-1", "metadata": {"model_version": "m7", "n": 3}}
+    at = "2026-05-13T10:00:00.250000Z"
+    assert start == own | {"type": "session_start", "startedAt": at, "pactId": PACT, "roomId": "room"}
+    assert call == own | {
+        "type": "tool_call",
+        "tool": "transfer_funds",
+        "params": {"amount": 250},
+        "outcome": "error",
+        "latencyMs": 142,
+        "errorMessage": "no",
+        "attemptedAt": "2026-05-13T10:00:00Z",
+        "pactId": PACT,
+        "parentEventId": AGENT,
+    }
+    assert response == {
+        "type": "response",
+        "agentId": AGENT,
+        "input": "q",
+        "output": "a",
+        "outcome": "partial",
+        "latencyMs": 1.5,
+        "tokenCount": 240,
+        "emittedAt": at,
+    }
+    del own["metadata"]
+    assert end == own | {"type": "session_end", "endedAt": at, "outcome": "timeout", "reason": "slow"}
+
+
+def test_the_request_carries_key_and_type_and_nothing_shows_the_key(
+    gateway: Gateway, tel: Telemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway.replies.append(answer(401, {"error": f"unknown key {KEY}", "code": "UNAUTHENTICATED"}))
+    caplog.set_level("DEBUG")
+    receipt = tel.tool_call(tool="t")
+    assert tel.flush(5)
+    seen = gateway.requests[0]
+    assert seen.path == "/api/v1/telemetry/events"
+    assert seen.headers["x-pact-key"] == KEY
+    assert seen.headers["content-type"] == "application/json"
+    assert receipt.error == "HTTP 401: unknown key *** (UNAUTHENTICATED)"
+    assert KEY not in caplog.text + repr(tel) + repr(vars(tel)) + repr(vars(tel._recorder))
+    assert "UNAUTHENTICATED" in caplog.text
+
+
+def test_what_the_sdk_sends_is_what_the_gateway_takes(gateway: Gateway, tel: Telemetry) -> None:
+    tel.response(input="\ud800" * 70_000, output="\x00" * 70_000)
+    tel.tool_call(tool="t", params={"nan": float("nan"), "deep": _nested(100), "big": 10**500, "\udc00": 1})
+    tel.tool_call(tool="t", params={f"k{n}": n for n in range(1_000)}, metadata={f"k{n}": n for n in range(99)})
+    tel.tool_call(tool="t", metadata={"nested": {"a": [1]}, "text": "é" * 9_000, "inf": float("inf")})  # type: ignore[dict-item]
+    assert tel.flush(5)
+    for seen in gateway.requests:
+        body = json.dumps(seen.body).encode()
+        parsed = parse_events(body, received_at_micros=2**53)
+        assert [type(one) for one in parsed] == [Accepted] * len(parsed), parsed
+    assert tel.stats().accepted == 4
+
+
+def _nested(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def test_large_bodies_are_gzipped_and_small_ones_not(gateway: Gateway, tel: Telemetry) -> None:
+    tel.tool_call(tool="small")
+    assert tel.flush(5)
+    tel.tool_call(tool="large", params={"text": "a" * 20_000})
+    assert tel.flush(5)
+    small, large = gateway.requests
+    assert "content-encoding" not in small.headers
+    assert large.headers["content-encoding"] == "gzip"
+    assert len(large.raw) < 1_000
+    assert large.body["events"][0]["params"] == {"text": "a" * 20_000}
+
+
+def test_connections_are_kept_alive(gateway: Gateway, tel: Telemetry) -> None:
+    for _ in range(5):
+        tel.tool_call(tool="t")
+        assert tel.flush(5)
+    assert len({seen.connection for seen in gateway.requests}) == 1
+
+
+def test_verdicts_reach_receipt_and_callback(gateway: Gateway) -> None:
+    told: list[tuple[str, Verdict]] = []
+    gateway.judge = lambda event: VIOLATED if event.get("tool") == "transfer_funds" else None
+    with gateway.telemetry(on_verdict=lambda event_id, verdict: told.append((event_id, verdict))) as tel:
+        free = tel.tool_call(tool="look")
+        bad = tel.tool_call(tool="transfer_funds", params={"destination": "0xBAD"}, pact_id=PACT)
+        assert last_receipt() is bad
+        assert bad.status == "pending"
+        verdict = bad.verdict(timeout=5)
+        assert verdict is not None
+        assert not verdict.valid
+        assert (verdict.pact_version, verdict.severity) == (3, "critical")
+        assert verdict.violations[0].value == "0xBAD"
+        assert verdict.summary() == "destination breaks allowList"
+        assert free.verdict(timeout=5) is None
+        assert (free.status, bad.status) == ("accepted", "accepted")
+        assert tel.flush(5)
+        assert told == [(bad.event_id, verdict)]
+
+
+def test_a_verdict_is_asked_for_without_waiting_for_the_batch(gateway: Gateway, tel: Telemetry) -> None:
+    # The flush interval is a minute: only the question itself can have sent the event.
+    assert tel.tool_call(tool="t", pact_id=PACT).verdict(timeout=5) is not None
+
+
+def test_a_verdict_that_does_not_come_is_none_and_pending(gateway: Gateway, tel: Telemetry) -> None:
+    gateway.accepting.clear()
+    receipt = tel.tool_call(tool="t", pact_id=PACT)
+    assert receipt.verdict(timeout=0.05) is None
+    assert receipt.status == "pending"
+    gateway.accepting.set()
+    assert receipt.verdict(timeout=5) is not None
+
+
+def test_many_threads_may_wait_for_one_verdict(gateway: Gateway, tel: Telemetry) -> None:
+    gateway.accepting.clear()
+    receipt = tel.tool_call(tool="t", pact_id=PACT)
+    got: list[Verdict | None] = []
+    threads = [threading.Thread(target=lambda: got.append(receipt.verdict(5))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    gateway.accepting.set()
+    for thread in threads:
+        thread.join()
+    assert len(got) == 8
+    assert None not in got
+
+
+def test_a_receipt_can_be_awaited(gateway: Gateway, tel: Telemetry) -> None:
+    async def scenario() -> tuple[Verdict | None, str]:
+        gateway.accepting.clear()
+        receipt = tel.tool_call(tool="t", pact_id=PACT)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.02):
+                await receipt
+        gateway.accepting.set()
+        async with asyncio.timeout(5):
+            verdicts = await asyncio.gather(*(_verdict(receipt) for _ in range(5)))
+            assert len(set(map(id, verdicts))) == 1
+            return await receipt, receipt.status
+
+    verdict, status = asyncio.run(scenario())
+    assert verdict is not None
+    assert status == "accepted"
+
+
+async def _verdict(receipt: Receipt) -> Verdict | None:
+    return await receipt
+
+
+def test_a_loop_that_is_gone_when_the_verdict_comes_harms_nothing(gateway: Gateway, tel: Telemetry) -> None:
+    async def impatient() -> Receipt:
+        receipt = tel.tool_call(tool="t", pact_id=PACT)
+        asyncio.ensure_future(_verdict(receipt))  # noqa: RUF006 - cancelled by the end of run()
+        await asyncio.sleep(0)
+        return receipt
+
+    gateway.accepting.clear()
+    receipt = asyncio.run(impatient())
+    gateway.accepting.set()
+    assert receipt.verdict(5) is not None
+
+
+def test_callbacks_that_raise_do_not_stop_delivery(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("the agent's own fault")
+
+    with gateway.telemetry(on_verdict=fail, on_error=fail, batch_size=1) as tel:
+        first = tel.tool_call(tool="t", pact_id=PACT)
+        assert first.verdict(5) is not None
+        second = tel.tool_call(tool="t", pact_id=PACT)
+        assert second.verdict(5) is not None
+        assert tel.flush(5)
+    assert "on_verdict raised" in caplog.text
+    assert "on_error raised" in caplog.text
+
+
+def test_rejected_events_of_a_batch_are_reported_each_and_the_others_land(gateway: Gateway) -> None:
+    def partly(handler: Any, seen: Seen) -> None:
+        results = []
+        for event in seen.body["events"]:
+            if event["tool"] == "bad":
+                error = {"error": "no", "code": "INVALID_INPUT", "details": [{"path": "x", "message": "y"}]}
+                results.append({"eventId": event["eventId"], "status": "rejected", "error": error})
+            else:
+                results.append({"eventId": event["eventId"], "status": "accepted", "validation": None})
+        handler.send(207, json.dumps({"accepted": 1, "results": results}).encode())
+
+    problems: list[TelemetryProblem] = []
+    gateway.replies.append(partly)
+    with gateway.telemetry(on_error=problems.append) as tel:
+        receipts = [tel.tool_call(tool=tool) for tool in ("bad", "good", "bad")]
+        assert tel.flush(5)
+        assert [receipt.status for receipt in receipts] == ["rejected", "accepted", "rejected"]
+        assert [problem.event_id for problem in problems] == [receipts[0].event_id, receipts[2].event_id]
+        assert {problem.kind for problem in problems} == {"rejected"}
+        assert "INVALID_INPUT" in str(problems[0])
+        stats = tel.stats()
+        assert (stats.accepted, stats.rejected, stats.dropped) == (1, 2, 0)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422, 302])
+def test_a_refused_batch_is_counted_reported_and_never_retried(gateway: Gateway, status: int) -> None:
+    problems: list[TelemetryProblem] = []
+    gateway.replies.append(answer(status, {"error": "refused", "code": "X"}, Location="/elsewhere"))
+    with gateway.telemetry(on_error=problems.append) as tel:
+        receipts = [tel.tool_call(tool="t") for _ in range(3)]
+        assert tel.flush(5)
+        assert [receipt.status for receipt in receipts] == ["rejected"] * 3
+        assert tel.tool_call(tool="t").verdict(5) is None
+        assert tel.flush(5)
+        assert tel.stats().rejected == 3
+        assert tel.stats().accepted == 1
+    assert len(gateway.requests) == 2
+    assert [(problem.kind, problem.count) for problem in problems] == [("rejected", 3)]
+    assert f"HTTP {status}: refused (X)" in str(problems[0])
+
+
+def test_flush_returns_false_when_time_is_up_and_true_when_all_is_settled(
+    gateway: Gateway, tel: Telemetry
+) -> None:
+    assert tel.flush(0)
+    gateway.accepting.clear()
+    tel.tool_call(tool="t")
+    assert not tel.flush(0.05)
+    gateway.accepting.set()
+    assert tel.flush(5)
+
+
+def test_flush_from_a_callback_does_not_wait_for_itself(gateway: Gateway) -> None:
+    results: list[bool] = []
+    with gateway.telemetry() as tel:
+        tel._recorder.sender._on_verdict = lambda *_: results.append(tel.flush(5))
+        assert tel.tool_call(tool="t", pact_id=PACT).verdict(5)
+        assert tel.flush(5)
+    assert results == [False]
+
+
+def test_close_delivers_and_takes_no_more(gateway: Gateway) -> None:
+    problems: list[TelemetryProblem] = []
+    tel = gateway.telemetry(on_error=problems.append)
+    tel.tool_call(tool="t")
+    assert tel.close()
+    late = tel.tool_call(tool="late")
+    assert late.status == "dropped"
+    assert late.error == "telemetry is closed"
+    assert late.verdict() is None
+    assert [event["tool"] for event in gateway.events] == ["t"]
+    assert [(problem.kind, str(problem)) for problem in problems] == [("dropped", "telemetry is closed")]
+    assert tel.close()
+    assert not any(thread.name == "pactstream-telemetry" for thread in threading.enumerate())
+
+
+def test_unusable_arguments_are_reported_not_raised(gateway: Gateway) -> None:
+    problems: list[TelemetryProblem] = []
+    with gateway.telemetry(on_error=problems.append) as tel:
+        anything: Any = tel
+        receipts = [
+            anything.tool_call(tool=7),
+            anything.tool_call(tool=""),
+            anything.tool_call(tool="t", params=[1]),
+            anything.tool_call(tool="t", outcome="great"),
+            anything.tool_call(tool="t", session_id="line\nbreak"),
+            anything.tool_call(tool="t", session_id=object()),
+            anything.tool_call(tool="t", pact_id="no-uuid"),
+            anything.tool_call(tool="t", latency_ms="fast"),
+            anything.tool_call(tool="t", attempted_at="yesterday"),
+            anything.tool_call(tool="t", metadata=5),
+            anything.tool_call(tool="t", sesion_id="typo"),
+            anything.response(input="a", output="b", token_count=-1),
+            anything.session_end(ended_at=5),
+        ]
+        assert [receipt.status for receipt in receipts] == ["invalid"] * len(receipts)
+        assert all(receipt.verdict() is None and receipt.error for receipt in receipts)
+        assert receipts[10].error == "ToolCall: unknown argument sesion_id"
+        stats = tel.stats()
+        assert (stats.invalid, stats.recorded) == (len(receipts), 0)
+    assert {problem.kind for problem in problems} == {"invalid"}
+    assert sum(problem.count for problem in problems) == len(receipts)
+    assert gateway.requests == []
+
+
+def test_an_event_may_belong_to_another_agent(gateway: Gateway, tel: Telemetry) -> None:
+    other = str(uuid.uuid4())
+    tel.tool_call(tool="t", agent_id=other)
+    tel.tool_call(tool="t")
+    assert tel.flush(5)
+    assert [event["agentId"] for event in gateway.events] == [other, AGENT]
+
+
+def test_a_default_pact_binds_tool_calls(gateway: Gateway) -> None:
+    with gateway.telemetry(pact_id=PACT) as tel:
+        tel.tool_call(tool="t")
+        tel.response(input="", output="")
+    assert [event.get("pactId") for event in gateway.events] == [PACT, None]
+
+
+def test_verdicts_match_events_by_name_in_whatever_order(gateway: Gateway, tel: Telemetry) -> None:
+    def reversed_results(handler: Any, seen: Seen) -> None:
+        results = [
+            {"eventId": event["eventId"], "status": "accepted", "validation": {"valid": event["tool"] == "a"}}
+            for event in reversed(seen.body["events"])
+        ]
+        handler.send(200, json.dumps({"results": results}).encode())
+
+    gateway.replies.append(reversed_results)
+    a, b = tel.tool_call(tool="a"), tel.tool_call(tool="b")
+    assert [(r.verdict(5) or pytest.fail("no verdict")).valid for r in (a, b)] == [True, False]
+
+
+def test_threads_record_without_losing_or_mixing(gateway: Gateway, tel: Telemetry) -> None:
+    def record(thread: int) -> None:
+        for number in range(200):
+            tel.tool_call(tool="t", params={"thread": thread, "n": number})
+
+    threads = [threading.Thread(target=record, args=(thread,)) for thread in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert tel.flush(20)
+    assert tel.stats().accepted == 1_200
+    for thread_number in range(6):
+        mine = [e["params"]["n"] for e in gateway.events if e["params"]["thread"] == thread_number]
+        assert mine == list(range(200))
