@@ -158,7 +158,7 @@ def _reason(child: Child) -> str:
     lines = _log_lines(child)
     causes = [line for line in lines if _CAUSE.search(line)] or [line for line in lines if "ERROR" in line]
     where = f" (log: {_logs(child.program)[0]})"
-    return f": {causes[-1].strip()[:_MAX_REASON]}{where}" if causes else where
+    return f": {causes[-1].strip().removeprefix('Caused by: ')[:_MAX_REASON]}{where}" if causes else where
 
 
 def _logs(program: Program) -> list[Path]:

@@ -18,6 +18,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from pactstream.devstack.errors import AlreadyRunning, ChildFailed, JavaUnusable, PortInUse
 from pactstream.devstack.kafka import Broker
 from pactstream.devstack.ports import LOOPBACK, answers, free_port
+from pactstream.devstack.reporter import Quiet
 from pactstream.devstack.stack import Stack
 from tests.stack import StackAddresses, eventually
 
@@ -112,7 +113,14 @@ def test_data_outlives_a_restart_and_a_killed_broker_is_named(data_dir: Path) ->
         eventually(lambda: broker.process.poll() is not None)
         with pytest.raises(ChildFailed, match=r"^Kafka was killed by SIGKILL \(log: .*kafka\.log\)$"):
             stack.supervisor.check()
-    with Stack(data_dir) as stack:
+    said: list[str] = []
+
+    class Listening(Quiet):
+        def say(self, message: str) -> None:
+            said.append(message)
+
+    with Stack(data_dir, reporter=Listening()) as stack:
+        assert "Kafka was killed the last time: tidying up" in said
         assert committed_values(stack.kafka_bootstrap, "kept", 1) == [b"value"]
         with (
             pytest.raises(AlreadyRunning, match=r"another stack is running on .*own stack: stop it, or choose"),
@@ -142,6 +150,7 @@ def test_a_broker_that_cannot_start_says_why(data_dir: Path) -> None:
     """The directory belongs to another cluster: formatted, but by somebody else."""
     with Stack(data_dir):
         pass
+    assert not Broker(data_dir / "kafka", "", free_port(), free_port()).was_killed()
     properties = data_dir / "kafka" / "log" / "meta.properties"
     properties.write_text(properties.read_text().replace("node.id=1", "node.id=7"))
     with pytest.raises(ChildFailed, match=r"Kafka ended with exit code 1: .*node"), Stack(data_dir):
