@@ -20,7 +20,7 @@ from pactstream.pacts.verdict import (
     shortened,
 )
 
-MAX_ELEMENTS: Final = 10_000
+MAX_ELEMENTS: Final = 1_000
 """The longest array that `[*]` runs over."""
 
 _NAMES = {

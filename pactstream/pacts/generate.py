@@ -10,7 +10,7 @@ is, with `v<depth>` for the values along the path, `i<depth>` for indices and `c
 
     v1 = v0.get(c9)
     if type(v1) is list:
-        if len(v1) > 10000:
+        if len(v1) > 1000:
             out = stuck(out, c8, v1, (), 1)
         else:
             for i1, v2 in enumerate(v1):

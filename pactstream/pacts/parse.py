@@ -40,6 +40,7 @@ from pactstream.pacts.structure import (
 from pactstream.pacts.verdict import bounded
 
 MAX_DOCUMENT_BYTES: Final = 256 * 1024
+MAX_RULES: Final = 256
 MAX_REGEX_SIZE: Final = 16_384
 
 # Stands for a path that is at fault, so that the rest of its rule is still read; told apart by identity.
@@ -118,6 +119,9 @@ class _Reader:
         conditions = tuple(
             self._binding(condition, f"conditions[{at}]") for at, condition in enumerate(document["conditions"])
         )
+        rules = sum(len(condition.rules) for condition in conditions)
+        if rules > MAX_RULES:
+            self._faults.append(Detail("conditions", f"may have {MAX_RULES} rules in all, not {rules}"))
         if self._faults:
             raise _error(self._faults)
         canonical = _canonical(document)

@@ -208,7 +208,7 @@ CONDITIONS = st.builds(
 PACTS = st.lists(CONDITIONS, min_size=1, max_size=3).map(lambda found: {"name": "P", "conditions": found})
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(PACTS, PARAMS)
 def test_judging_agrees_with_the_slow_evaluator(document: dict[str, Any], params: str) -> None:
     verdict = compile_pact(parse_pact(document), pact_id="p", version=1).judge("pay", params.encode())
@@ -350,7 +350,7 @@ PATTERNS = st.recursive(
 )
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(PATTERNS, st.text("ab0_-. \né", max_size=8))
 @example("^a$", "a\n")
 def test_an_expression_finds_what_python_finds(pattern: str, text: str) -> None:

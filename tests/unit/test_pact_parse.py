@@ -265,6 +265,11 @@ def test_limits_hold_on_rules_conditions_and_reported_faults() -> None:
     crowded = pact({"paramPath": "a"})
     crowded["conditions"] *= 65
     assert faults(crowded) == [("conditions", "is longer than 64")]
+    full = pact(*[{"paramPath": "a"}] * 64)
+    full["conditions"] *= 4
+    assert parse_pact(full)
+    full["conditions"].append(pact({"paramPath": "a"})["conditions"][0])
+    assert faults(full) == [("conditions", "may have 256 rules in all, not 257")]
     many = pact(*[{"paramPath": "a", "unknown": 1, "required": 1}] * 64)
     with pytest.raises(PactError, match=r"invalid pact: .* \(and \d+ more\)") as caught:
         parse_pact(many)
