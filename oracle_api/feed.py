@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -119,7 +119,7 @@ class Feed:
         if not self._addresses[address]:
             del self._addresses[address]
 
-    async def stream(self, agent_id: UUID, last_sequence: int) -> AsyncIterator[bytes]:
+    async def stream(self, agent_id: UUID, last_sequence: int) -> AsyncGenerator[bytes]:
         """Server-sent events (WHATWG HTML, 9.2) from beyond `last_sequence` until the feed is closed.
 
         `events`: an array of events, oldest first, its id the last one's sequence number. `summary`: the

@@ -10,8 +10,6 @@ from pactstream import clock
 VERSION = 1
 """Of the claims' form: raised when a claim changes its meaning."""
 
-_MAX_LISTED = 10
-
 
 def build(
     state: AgentState, *, issuer: str, deployment: str, issued_at_micros: int, lifetime_seconds: int
@@ -90,7 +88,6 @@ def _observation(score: Score | None) -> dict[str, Any] | None:
 
 
 def _violation(event: Event) -> dict[str, Any]:
-    listed = event.violations[:_MAX_LISTED]
     return {
         "eventId": event.event_id,
         "sequence": event.sequence,
@@ -98,9 +95,10 @@ def _violation(event: Event) -> dict[str, Any]:
         "tool": event.tool,
         "severity": event.severity,
         "violations": [
-            {"paramPath": one.param_path, "rule": one.rule, "severity": one.severity} for one in listed
+            {"paramPath": one.param_path, "rule": one.rule, "severity": one.severity}
+            for one in event.violations
         ],
-        "omitted": len(event.violations) - len(listed),
+        "omitted": event.omitted,
     }
 
 

@@ -26,7 +26,7 @@ class Score:
 
 
 class Violation(msgspec.Struct, frozen=True, rename="camel"):
-    """One violated rule; the values that violated it never come here."""
+    """One violated rule; the values that violated it never come here. Long paths are cut, with an ellipsis."""
 
     param_path: str
     rule: str
@@ -34,7 +34,7 @@ class Violation(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Event(msgspec.Struct, frozen=True, rename="camel"):
-    """One leaf, in the parts that people read; encodes as the live stream sends it."""
+    """One leaf, in the parts that people read, as the live stream sends it; `omitted` violations are not listed."""
 
     sequence: int
     event_id: str
@@ -49,6 +49,7 @@ class Event(msgspec.Struct, frozen=True, rename="camel"):
     valid: bool | None
     severity: str
     violations: tuple[Violation, ...]
+    omitted: int
     log: int
     leaf_index: int
 

@@ -15,6 +15,9 @@ from pactstream.clickhouse.client import ClickHouse
 from pactstream.errors import PactstreamError
 
 RECENT_VIOLATIONS = 20
+# An agent chooses its tools' names and its pacts' paths: with these its report is never too long to be signed.
+LISTED_VIOLATIONS = 5
+PATH_CHARS = 80
 
 _THREADS = 16
 _LIMITS = "\nSETTINGS max_execution_time = 5, max_result_rows = 1000"
@@ -40,7 +43,7 @@ _LOGS = "SELECT DISTINCT log FROM ledger_segments ORDER BY log"
 _EVENTS = """
 SELECT sequence, toString(event_id), type, session_id, toUnixTimestamp64Micro(occurred_at),
     toUnixTimestamp64Micro(received_at), tool, outcome, latency_ms, bound, valid, severity,
-    arrayZip(violations.param_path, violations.rule, violations.severity), log, leaf_index
+    arrayZip(violations.param_path, violations.rule, violations.severity), violations_omitted, log, leaf_index
 FROM room_events
 WHERE agent_id = {agent:UUID} AND sequence > {after:UInt64} AND (valid = false OR NOT {violating:Bool})
 ORDER BY sequence DESC LIMIT {limit:UInt32}
@@ -133,7 +136,7 @@ class Store:
 
 def _event(row: Sequence[Any]) -> Event:
     (sequence, event_id, kind, session_id, occurred, received, tool, outcome, latency_ms, *judged) = row
-    bound, valid, severity, violations, log, leaf_index = judged
+    bound, valid, severity, violations, omitted, log, leaf_index = judged
     return Event(
         sequence=sequence,
         event_id=event_id,
@@ -147,7 +150,12 @@ def _event(row: Sequence[Any]) -> Event:
         bound=bound,
         valid=valid,
         severity=severity,
-        violations=tuple(Violation(*one) for one in violations),
+        violations=tuple(Violation(_cut(path), *rest) for path, *rest in violations[:LISTED_VIOLATIONS]),
+        omitted=omitted + max(0, len(violations) - LISTED_VIOLATIONS),
         log=log,
         leaf_index=leaf_index,
     )
+
+
+def _cut(path: str) -> str:
+    return path if len(path) <= PATH_CHARS else path[: PATH_CHARS - 1] + "…"

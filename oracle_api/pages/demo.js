@@ -51,6 +51,7 @@ function verdictCell(event) {
       line.append(element("small", "", one.severity === event.severity ? one.rule : `${one.rule}, ${one.severity}`));
       rules.append(line);
     }
+    if (event.omitted) rules.append(element("li", "", `and ${event.omitted} more`));
     cell.append(rules);
   } else if (event.type === "tool_call") {
     cell.textContent = event.valid === null ? "No pact named" : "Not bound by the pact";

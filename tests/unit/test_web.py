@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import signal
@@ -10,15 +9,14 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 from fastapi import FastAPI, Request
 from pydantic import BaseModel
 
 from pactstream import web
 from pactstream.errors import Backpressure, Detail, Fatal, InvalidInput, PactstreamError, Retryable
+from tests.asgi import ADDRESS, ask
 
 ERRORS: dict[str, PactstreamError] = {
     "invalid": InvalidInput("bad batch", [Detail("events[3].tool", "is missing")]),
@@ -59,15 +57,6 @@ def _app(ready: bool = True) -> FastAPI:
     return app
 
 
-def _ask(app: FastAPI, path: str, method: str = "GET", **options: Any) -> httpx.Response:
-    async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(app, client=("192.0.2.1", 50_000))
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            return await client.request(method, path, **options)
-
-    return asyncio.run(ask())
-
-
 @pytest.fixture
 def app() -> FastAPI:
     return _app()
@@ -102,7 +91,7 @@ def app() -> FastAPI:
 def test_each_error_has_its_status_and_wire_form(
     app: FastAPI, name: str, status: int, body: object, wait: str | None
 ) -> None:
-    answer = _ask(app, f"/raise/{name}")
+    answer = ask(app, f"/raise/{name}")
     assert (answer.status_code, answer.json(), answer.headers.get("retry-after")) == (status, body, wait)
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -110,34 +99,34 @@ def test_each_error_has_its_status_and_wire_form(
 
 
 def test_what_the_framework_refuses_has_the_same_form(app: FastAPI) -> None:
-    wrong_type = _ask(app, "/things/seven")
+    wrong_type = ask(app, "/things/seven")
     assert wrong_type.status_code == 400
     assert wrong_type.json()["details"][0]["path"] == "path.number"
-    assert _ask(app, "/nowhere").json() == {"error": "Not Found", "code": "NOT_FOUND"}
-    wrong_method = _ask(app, "/things/7", "DELETE")
+    assert ask(app, "/nowhere").json() == {"error": "Not Found", "code": "NOT_FOUND"}
+    wrong_method = ask(app, "/things/7", "DELETE")
     assert (wrong_method.status_code, wrong_method.json()["code"]) == (405, "METHOD_NOT_ALLOWED")
     assert wrong_method.headers["allow"] == "GET"
-    assert _ask(app, "/bodies", "POST", content=b"{").json()["code"] == "INVALID_INPUT"
+    assert ask(app, "/bodies", "POST", content=b"{").json()["code"] == "INVALID_INPUT"
 
 
 def test_a_request_id_is_kept_if_plain_and_made_if_not(app: FastAPI) -> None:
-    kept = _ask(app, "/things/7", headers={"X-Request-Id": "req-9bf"})
+    kept = ask(app, "/things/7", headers={"X-Request-Id": "req-9bf"})
     assert kept.headers["x-request-id"] == kept.json()["request"] == "req-9bf"
-    made = [_ask(app, "/things/7", headers={"X-Request-Id": "a b<script>"}) for _ in range(2)]
+    made = [ask(app, "/things/7", headers={"X-Request-Id": "a b<script>"}) for _ in range(2)]
     assert len({answer.headers["x-request-id"] for answer in made} - {"a b<script>"}) == 2
 
 
 def test_a_bug_is_logged_with_the_request_id(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
-        _ask(app, "/raise/bug", headers={"X-Request-Id": "req-42"})
+        ask(app, "/raise/bug", headers={"X-Request-Id": "req-42"})
     assert "req-42" in caplog.text
     assert "ZeroDivisionError" in caplog.text
 
 
 def test_metrics_are_labelled_by_route_not_by_path(app: FastAPI) -> None:
-    _ask(app, "/things/31337")
-    _ask(app, "/things/418", "BREW")
-    text = _ask(app, "/metrics").text
+    ask(app, "/things/31337")
+    ask(app, "/things/418", "BREW")
+    text = ask(app, "/metrics").text
     assert 'pactstream_http_requests_total{method="GET",route="/things/{number}",status="200"}' in text
     assert 'method="other"' in text
     assert "31337" not in text
@@ -146,9 +135,9 @@ def test_metrics_are_labelled_by_route_not_by_path(app: FastAPI) -> None:
 
 def test_health_and_readiness_are_told_apart() -> None:
     app = _app(ready=False)
-    assert _ask(app, "/healthz").status_code == 200
-    assert _ask(app, "/readyz").status_code == 503
-    assert _ask(_app(), "/readyz").status_code == 200
+    assert ask(app, "/healthz").status_code == 200
+    assert ask(app, "/readyz").status_code == 503
+    assert ask(_app(), "/readyz").status_code == 200
 
 
 def test_the_limiter_gives_each_key_its_burst_and_says_when_to_return() -> None:
@@ -175,11 +164,11 @@ def test_the_limiter_forgets_the_longest_unused_key() -> None:
 @pytest.mark.parametrize(
     ("proxies", "forwarded", "expected"),
     [
-        (0, "203.0.113.9", "192.0.2.1"),
+        (0, "203.0.113.9", ADDRESS),
         (1, "203.0.113.9", "203.0.113.9"),
         (1, "6.6.6.6, 203.0.113.9", "203.0.113.9"),
         (2, "6.6.6.6, 203.0.113.9, 10.0.0.2", "203.0.113.9"),
-        (1, "", "192.0.2.1"),
+        (1, "", ADDRESS),
         (3, "203.0.113.9", "203.0.113.9"),
     ],
 )
@@ -190,7 +179,7 @@ def test_only_trusted_proxies_are_believed(proxies: int, forwarded: str, expecte
     async def address(request: Request) -> str:
         return web.client_address(request, proxies)
 
-    assert _ask(app, "/", headers={"X-Forwarded-For": forwarded}).json() == expected
+    assert ask(app, "/", headers={"X-Forwarded-For": forwarded}).json() == expected
 
 
 _SERVER = """
