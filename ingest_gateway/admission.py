@@ -78,7 +78,7 @@ class _Desk:
         except Refusal as refusal:
             detail = Detail(f"events[{index}].{refusal.member}", refusal.fault)
             return results.rejected(refusal.code, str(refusal), [detail], event_id)
-        return results.Accepted(event_id, "accepted", verdict)
+        return results.Accepted(event_id, verdict)
 
     def _take(self, index: int, parsed: parse.Accepted, event_id: UUID) -> Verdict | None:
         event = parsed.event

@@ -10,6 +10,8 @@ from typing import Any
 import anyio.to_thread
 from fastapi import FastAPI, Request, Response
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from ingest_gateway import admin, docs_page, documented, pacts, preflight, schemas
 from ingest_gateway.bodies import BodyGuard
@@ -45,7 +47,7 @@ def create_app(parts: Parts, settings: GatewaySettings) -> FastAPI:
     web.install(app, parts.ready)
     app.add_exception_handler(ClientDisconnect, _gone)
     telemetry = Telemetry(parts.access, parts.pacts, parts.publisher, parts.events_limiter)
-    app.add_route(PATH, telemetry.post, methods=["POST"], include_in_schema=False)
+    app.router.routes.append(_NamedRoute(PATH, telemetry.post, methods=["POST"]))
     app.include_router(preflight.router(parts.access, parts.pacts, parts.preflight_limiter))
     app.include_router(pacts.router(parts.access, parts.store, parts.write_limiter))
     app.include_router(pacts.public_router())
@@ -53,6 +55,14 @@ def create_app(parts: Parts, settings: GatewaySettings) -> FastAPI:
     app.include_router(schemas.router())
     _describe(app)
     return app
+
+
+class _NamedRoute(Route):
+    """A plain route that tells the metrics its path, as FastAPI's do."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        return match, {**found, "route": self}
 
 
 def _describe(app: FastAPI) -> None:

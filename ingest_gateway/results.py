@@ -28,18 +28,16 @@ class Fault(msgspec.Struct, frozen=True):
     details: tuple[dict[str, str], ...]
 
 
-class Accepted(msgspec.Struct, frozen=True, rename="camel"):
+class Accepted(msgspec.Struct, frozen=True, rename="camel", tag_field="status", tag="accepted"):
     """The event is durable; `validation` is its inline verdict, null where it carries no pact."""
 
     event_id: UUID
-    status: Literal["accepted"]
     validation: Verdict | None
 
 
-class Rejected(msgspec.Struct, frozen=True, rename="camel"):
+class Rejected(msgspec.Struct, frozen=True, rename="camel", tag_field="status", tag="rejected"):
     """The event was not taken; its id stands here if it could be read."""
 
-    status: Literal["rejected"]
     error: Fault
     event_id: UUID | UnsetType = UNSET
 
@@ -60,7 +58,7 @@ class Answer(msgspec.Struct, frozen=True):
 def rejected(code: Code, message: str, details: Sequence[Detail], event_id: UUID | None = None) -> Rejected:
     """The result of an event that was not taken."""
     wire = tuple({"path": one.path, "message": one.message} for one in details)
-    return Rejected("rejected", Fault(message, code, wire), UNSET if event_id is None else event_id)
+    return Rejected(Fault(message, code, wire), UNSET if event_id is None else event_id)
 
 
 def answer(results: Sequence[Result]) -> tuple[int, bytes]:

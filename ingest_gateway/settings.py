@@ -14,7 +14,7 @@ class GatewaySettings(ServiceSettings):
     gateway_port: int = Field(8080, description="Gateway: port it listens on.")
     gateway_admin_key_sha256: str = Field(
         "",
-        pattern=r"\A(?:[0-9a-fA-F]{64})?\Z",
+        pattern="^([0-9a-fA-F]{64})?$",
         description="Gateway: hex SHA-256 of the administrators' key. Unset: nobody administers.",
     )
     gateway_max_body_bytes: int = Field(

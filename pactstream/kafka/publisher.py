@@ -15,6 +15,7 @@ from pactstream.settings import KafkaSettings
 
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.1
+_QUEUE_KBYTES = 128 * 1024
 _CLOSE_SECONDS = 10.0
 
 
@@ -29,6 +30,8 @@ class Publisher:
             config.producer(settings)
             | {
                 "queue.buffering.max.messages": queue_records,
+                # librdkafka's own bound, 1 GiB, is more than a gateway should hold while brokers are away.
+                "queue.buffering.max.kbytes": _QUEUE_KBYTES,
                 "delivery.timeout.ms": int(timeout_seconds * 1_000),
             }
         )

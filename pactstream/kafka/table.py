@@ -9,10 +9,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from threading import Condition, Thread
+from threading import Condition, Lock, Thread
 from typing import Any, Generic, TypeVar
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
@@ -100,19 +108,25 @@ class Table(Generic[V]):
 
     def _follow(self) -> None:
         while not self._stopping:
-            for message in self._consumer.consume(500, _POLL_SECONDS):
-                error = message.error()
-                offset = message.offset() or 0
-                if error is None:
-                    self._apply((message.key() or b"").decode("utf-8", "replace"), message.value())
-                    self._move(offset + 1)
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    # Its offset is the next one to be read: it passes the markers that end transactions.
-                    self._move(offset)
-                elif not error.retriable():
-                    _log.error("table %s: %s", self._topic, error.str())
-                    self._failure = KafkaException(error)
-                    self._move(self._position)
+            # Not `consume` with a time-out: that would wait it out for more, and every change would show late.
+            message = self._consumer.poll(_POLL_SECONDS)
+            if message is not None:
+                self._take(message)
+
+    def _take(self, message: Message) -> None:
+        error = message.error()
+        offset = message.offset() or 0
+        if error is None:
+            self._apply((message.key() or b"").decode("utf-8", "replace"), message.value())
+            self._move(offset + 1)
+        elif error.code() == KafkaError._PARTITION_EOF:
+            # Its offset is the next one to be read: it passes the markers that end transactions.
+            self._failure = None
+            self._move(offset)
+        elif not error.retriable():
+            _log.error("table %s: %s", self._topic, error.str())
+            self._failure = KafkaException(error)
+            self._move(self._position)
 
     def _move(self, position: int) -> None:
         with self._moved:
@@ -150,6 +164,7 @@ class Changes:
         self._settings = settings
         self._transactional_id = transactional_id
         self._tables = tuple(tables)
+        self._one_here = Lock()  # two threads of one process need not fence each other
 
     @retry(
         retry=retry_if_exception_type(Retryable),
@@ -165,6 +180,10 @@ class Changes:
         Raises:
             Retryable: Kafka did not take it, or others kept changing things at the same time.
         """
+        with self._one_here:
+            self._apply_once(decide)
+
+    def _apply_once(self, decide: Callable[[], list[Changed]]) -> None:
         producer = Producer(config.transactional_producer(self._settings, self._transactional_id))
         try:
             producer.init_transactions(_TIMEOUT_SECONDS)
