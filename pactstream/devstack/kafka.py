@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -30,6 +31,9 @@ _JAVA_OPTIONS = (
     "--enable-native-access=ALL-UNNAMED",
     "--sun-misc-unsafe-memory-access=allow",
 )
+_LOCALE = {
+    "LC_ALL": "C.UTF-8"
+}  # in the plain C locale, Java cannot open a path with other letters than ASCII's
 _LOG4J = """\
 status = error
 appender.file.type = RollingFile
@@ -102,8 +106,9 @@ class Broker:
         Raises `JavaUnusable` if Java does not run and `ChildFailed` if Kafka refuses the directory.
         """
         self.data_dir.mkdir(parents=True, exist_ok=True)
+        log_dir = _java_property(str(self._log_dir))
         self._properties.write_text(
-            _SERVER.format(port=self.port, controller_port=self.controller_port, log_dir=self._log_dir)
+            _SERVER.format(port=self.port, controller_port=self.controller_port, log_dir=log_dir)
         )
         self._log4j.write_text(_LOG4J)
         # Kafka writes this file last, so a crash while formatting leaves a directory that is formatted again.
@@ -117,6 +122,7 @@ class Broker:
             argv=(*self._java(), "kafka.Kafka", str(self._properties)),
             log_file=self.data_dir / "kafka.out",
             error_log=self.log_file,
+            env=_LOCALE,
         )
 
     def was_killed(self) -> bool:
@@ -189,6 +195,7 @@ class Broker:
                 capture_output=True,
                 text=True,
                 timeout=_FORMAT_TIMEOUT_SECONDS,
+                env={**os.environ, **_LOCALE},
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
@@ -196,3 +203,10 @@ class Broker:
         if done.returncode != 0:
             lines = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
             raise ChildFailed(f"Kafka could not format {self.data_dir}: {lines[-1]}")
+
+
+def _java_property(text: str) -> str:
+    """`text` as a value in a properties file, which Java reads as Latin-1 with UTF-16 escapes."""
+    units = text.replace("\\", "\\\\").encode("utf-16-be")
+    characters = (int.from_bytes(units[at : at + 2], "big") for at in range(0, len(units), 2))
+    return "".join(chr(unit) if unit < 128 else f"\\u{unit:04x}" for unit in characters)

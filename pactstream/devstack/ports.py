@@ -27,19 +27,25 @@ def free_port() -> int:
             return port
 
 
+def check_free(wanted: Mapping[str, int]) -> None:
+    """Raise `PortInUse` if another program holds one of these ports, named by their purposes."""
+    for purpose, port in wanted.items():
+        if not _is_free(port):
+            raise PortInUse(
+                f"port {port} ({purpose}) is in use: stop the program that holds it, or choose another port"
+            )
+
+
 def claim_ports(wanted: Mapping[str, int | None], memory: Path) -> dict[str, int]:
     """A port for each purpose: the wanted one; for `None` the one of the last start, or else any free one.
 
     The file `memory` remembers them, so that an address somebody noted stays good. Raises `PortInUse` if a
     wanted port belongs to another program.
     """
+    check_free({purpose: port for purpose, port in wanted.items() if port is not None})
     remembered = json.loads(memory.read_text()) if memory.exists() else {}
     claimed = {}
     for purpose, port in wanted.items():
-        if port is not None and not _is_free(port):
-            raise PortInUse(
-                f"port {port} ({purpose}) is in use: stop the program that holds it, or choose another port"
-            )
         last = remembered.get(purpose)
         claimed[purpose] = port or (last if last and _is_free(last) else free_port())
     draft = memory.with_suffix(".new")

@@ -10,9 +10,14 @@ from functools import partial
 from pathlib import Path
 
 import urllib3
+from pydantic import SecretStr
 
+from pactstream.clickhouse import migrate
 from pactstream.devstack import ports
 from pactstream.devstack.supervisor import Program, Supervisor, python_program
+from pactstream.kafka import topics
+from pactstream.settings import ClickHouseSettings, KafkaSettings
+from pactstream.signing import keys
 
 DEPLOYMENT = "pactstream.local"
 SERVICES = ("ingest_gateway", "evaluator_worker", "ledger_sealer", "score_aggregator", "oracle_api")
@@ -54,6 +59,29 @@ class Services:
     def key_dir(self) -> Path:
         """The deployment's signing keys."""
         return self.data_dir / "keys"
+
+    @property
+    def kafka(self) -> KafkaSettings:
+        """How to reach the services' topics."""
+        return KafkaSettings(kafka_bootstrap=self.kafka_bootstrap, kafka_topic_prefix=self.topic_prefix)
+
+    @property
+    def clickhouse(self) -> ClickHouseSettings:
+        """How to reach the services' database."""
+        return ClickHouseSettings(
+            clickhouse_host=self.clickhouse_host,
+            clickhouse_port=self.clickhouse_port,
+            clickhouse_user=self.clickhouse_user,
+            clickhouse_password=SecretStr(self.clickhouse_password),
+            clickhouse_database=self.database,
+        )
+
+    def prepare(self, partitions: int = 4) -> None:
+        """Make what the services expect to find: keys, topics, tables."""
+        for purpose in keys.ALGORITHMS:
+            keys.create_keys(self.key_dir, purpose)
+        topics.apply(self.kafka, partitions=partitions, replication=1)
+        migrate.apply(self.clickhouse)
 
     def environment(self) -> dict[str, str]:
         """The settings of all five, and of the commands that administer them."""

@@ -77,7 +77,7 @@ def parse(target: str, headers: Message, body: bytes, *, read_only: bool) -> Req
     settings = {name: value for name, value in params.items() if name not in _IGNORED | _REFUSED}
     if read_only:  # as ClickHouse does for GET; last, because nothing can be set after it
         settings = {name: value for name, value in settings.items() if name != "readonly"} | {"readonly": "2"}
-    return Request(split(text), database, settings, default_format, query_id)
+    return Request(split(text), database, settings, default_format, _header_safe(query_id))
 
 
 def _decompress(body: bytes, encoding: str) -> bytes:
@@ -110,6 +110,11 @@ def _form_fields(headers: Message, body: bytes) -> dict[str, str]:
         if isinstance(name, str) and isinstance(payload, bytes):
             fields[name] = payload.decode()
     return fields
+
+
+def _header_safe(value: str | None) -> str | None:
+    """`value` if it can be repeated in a header."""
+    return value if value and value.isascii() and value.isprintable() else None
 
 
 def _unsupported(what: str) -> Refused:

@@ -86,8 +86,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self._answer(read_only)
         except Refused as error:
-            code = {"X-ClickHouse-Exception-Code": str(error.code)}
-            self._reply(_status(error.code), f"{error}\n".encode(), code)
+            self._refuse(error)
+        except UnicodeDecodeError as error:
+            self._refuse(Refused.by_interface(36, "BAD_ARGUMENTS", f"Not UTF-8: {error.reason}"))
         finally:
             self.server.end()
 
@@ -153,6 +154,10 @@ class _Handler(BaseHTTPRequestHandler):
             headers["Content-Type"] = _CONTENT_TYPES.get(answer.output_format, "application/octet-stream")
         return headers
 
+    def _refuse(self, refusal: Refused) -> None:
+        code = {"X-ClickHouse-Exception-Code": str(refusal.code)}
+        self._reply(_status(refusal.code), f"{refusal}\n".encode(), code)
+
     def _reply(self, status: HTTPStatus, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
         for name, value in {"Content-Type": "text/plain; charset=UTF-8", **headers}.items():
@@ -160,6 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+        self.wfile.flush()  # before the request counts as answered
 
 
 def _status(code: int) -> HTTPStatus:

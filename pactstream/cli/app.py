@@ -1,0 +1,72 @@
+"""The commands put together, and what a person sees when one fails."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from pactstream import __version__
+from pactstream.cli import keys, ledger, operate, pact, trust
+from pactstream.errors import InvalidInput, PactstreamError
+
+EXIT_NOT_IN_ORDER = 1
+EXIT_CANNOT = 3
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Behavioural telemetry for AI agents: pacts, a verifiable ledger, signed trust reports.",
+    epilog="Exit codes: 0 in order, 1 not in order, 2 not understood, 3 not possible, 130 interrupted.",
+)
+operate.register(app)
+app.add_typer(pact.app, name="pact")
+app.add_typer(keys.app, name="keys")
+app.add_typer(ledger.app, name="ledger")
+app.add_typer(trust.app, name="trust")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pactstream {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; an error is one line on standard error, never a traceback."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+    except PactstreamError as error:
+        _complain(error)
+        sys.exit(EXIT_NOT_IN_ORDER if isinstance(error, InvalidInput) else EXIT_CANNOT)
+    except ModuleNotFoundError as error:
+        # The base install is small on purpose; the operator's commands need more.
+        if error.name is None or error.name.split(".")[0] == "pactstream":
+            raise
+        Console(stderr=True).print(
+            f"pactstream: this command needs {error.name}: pip install 'pactstream[services,devstack]'",
+            markup=False,
+        )
+        sys.exit(EXIT_CANNOT)
+
+
+def _complain(error: PactstreamError) -> None:
+    console = Console(stderr=True, soft_wrap=True)
+    console.print(f"pactstream: {error}", markup=False, highlight=False)
+    for path, message in getattr(error, "details", ()):
+        console.print(f"  {path or '(whole)'}: {message}", markup=False, highlight=False)

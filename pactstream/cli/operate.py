@@ -1,0 +1,130 @@
+"""The operator's commands: `dev`, `demo`, `atlas`, `topics apply`, `migrate`, `settings`.
+
+Imports of Kafka, ClickHouse and the dev stack stand inside the functions: the base install has none of them.
+"""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from threading import Event
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pactstream.errors import Fatal
+
+DataDir = Annotated[Path, typer.Option(help="Where data and logs go.", file_okay=False)]
+Port = Annotated[int | None, typer.Option(min=1, max=65_535)]
+
+topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to the command line."""
+    app.command()(dev)
+    app.command()(demo)
+    app.command()(atlas)
+    app.command()(migrate)
+    app.command("settings")(show_settings)
+    app.add_typer(topics_app, name="topics")
+
+
+def dev(
+    data_dir: DataDir = Path(".pactstream/dev"),
+    kafka_port: Annotated[int, typer.Option(min=1, max=65_535)] = 9092,
+    clickhouse_port: Annotated[int, typer.Option(min=1, max=65_535)] = 8123,
+) -> None:
+    """Run Kafka and ClickHouse on this machine until Ctrl-C. For development: never production."""
+    from pactstream.devstack.reporter import Terminal
+    from pactstream.devstack.stack import Stack
+
+    stop = _until_interrupted()
+    with Stack(data_dir, reporter=Terminal(), kafka_port=kafka_port, clickhouse_port=clickhouse_port) as stack:
+        typer.echo(f"Kafka {stack.kafka_bootstrap}, ClickHouse {stack.clickhouse_url}; Ctrl-C stops both")
+        while not stop.wait(1):
+            stack.supervisor.check()
+
+
+def demo(
+    once: Annotated[
+        bool, typer.Option("--once", help="Check every figure and exit; 0 only if all are right.")
+    ] = False,
+    data_dir: DataDir = Path(".pactstream/demo"),
+    gateway_port: Annotated[int, typer.Option(min=1, max=65_535)] = 8080,
+    oracle_port: Annotated[int, typer.Option(min=1, max=65_535)] = 8090,
+    seed: Annotated[int, typer.Option(help="Of Atlas's day.")] = 42,
+) -> None:
+    """The whole pipeline on this machine: Atlas's events in, a signed trust report out. Starts afresh."""
+    from pactstream.demo import Demo
+
+    demonstration = Demo(data_dir.absolute(), gateway_port, oracle_port, seed, Console(stderr=True))
+    demonstration.run(_until_interrupted(), once=once)
+
+
+def atlas(
+    key: Annotated[str, typer.Option(help="The API key.", envvar="PACTSTREAM_API_KEY", show_default=False)],
+    url: Annotated[
+        str, typer.Option(help="The gateway.", envvar="PACTSTREAM_GATEWAY_URL")
+    ] = "http://127.0.0.1:8080",
+    daily: Annotated[bool, typer.Option("--daily", help="Go on for ever, five sessions a day.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the first day; each further day has the next.")] = 42,
+) -> None:
+    """Run Atlas, the reference agent: 5 sessions, 25 tool calls, one deliberate violation.
+
+    Its agent and pact must be registered, as `pactstream demo` does.
+    """
+    from pactstream import Telemetry, atlas
+
+    stop = _until_interrupted()
+    telemetry = Telemetry(api_key=key, base_url=url, agent_id=atlas.AGENT_ID)
+    try:
+        atlas.run(telemetry, seed, stop=stop, daily=daily)
+    finally:
+        telemetry.close()
+    stats = telemetry.stats()
+    typer.echo(f"recorded {stats.recorded} events: {stats.accepted} accepted, {stats.rejected} rejected")
+    if stats.accepted != stats.recorded:
+        raise Fatal(f"{stats.recorded - stats.accepted} events did not reach the ledger")
+
+
+def migrate() -> None:
+    """Create or update ClickHouse's tables; safe to repeat. Reads the PACTSTREAM_CLICKHOUSE_* settings."""
+    from pactstream import settings
+    from pactstream.clickhouse import migrate as migrations
+
+    for line in migrations.apply(settings.load(settings.ClickHouseSettings)):
+        typer.echo(line)
+
+
+@topics_app.callback()
+def _topics() -> None:
+    pass
+
+
+@topics_app.command("apply")
+def topics_apply(
+    partitions: Annotated[int, typer.Option(min=1, max=1_000, help="Of sharded topics; fixed for good.")] = 12,
+    replication: Annotated[int, typer.Option(min=1, max=7, help="Copies of each partition.")] = 3,
+) -> None:
+    """Create the topics that are missing; safe to repeat. Reads the PACTSTREAM_KAFKA_* settings."""
+    from pactstream import settings
+    from pactstream.kafka import topics
+
+    for line in topics.apply(
+        settings.load(settings.KafkaSettings), partitions=partitions, replication=replication
+    ):
+        typer.echo(line)
+
+
+def show_settings() -> None:
+    """Print every environment variable that the services read."""
+
+
+def _until_interrupted() -> Event:
+    """An event that Ctrl-C or SIGTERM sets."""
+    stop = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop

@@ -1,0 +1,228 @@
+"""The demo: the whole pipeline on this machine, Atlas through it, and every promised figure checked.
+
+Nothing is taken from inside the services: events go in over HTTP, and what comes out is checked from what is
+published, with public keys only.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from pactstream import Telemetry, atlas, clock
+from pactstream.clickhouse.client import ClickHouse
+from pactstream.clickhouse.verify import LogReport, verify_ledger
+from pactstream.devstack import ports
+from pactstream.devstack.onboarding import Onboarding
+from pactstream.devstack.reporter import Terminal
+from pactstream.devstack.services import DEPLOYMENT, SERVICES, Services
+from pactstream.devstack.stack import Stack
+from pactstream.errors import Fatal, InvalidInput
+from pactstream.fetch import fetch
+from pactstream.signing import keys
+from pactstream.signing.report import verify_report
+
+EVENTS = 40
+_REFLECTED_SECONDS = 30.0
+_POLL_SECONDS = 0.1
+_MARKER = ".pactstream-demo"
+_BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One promise of the demo: what was found, and whether it is what it must be."""
+
+    name: str
+    found: str
+    right: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """One run of the demo; everything it makes is below `data_dir`, which it begins by emptying."""
+
+    data_dir: Path
+    gateway_port: int
+    oracle_port: int
+    seed: int
+    console: Console
+
+    def run(self, stop: Event, *, once: bool) -> None:
+        """Start everything, run Atlas, show the figures; stay up until `stop` unless `once`.
+
+        Raises:
+            Fatal: something does not start; the message says what to do.
+            InvalidInput: a figure is not what it must be.
+        """
+        ports.check_free(
+            {"the gateway, --gateway-port": self.gateway_port, "the oracle, --oracle-port": self.oracle_port}
+        )
+        empty(self.data_dir)
+        with Stack(self.data_dir, reporter=Terminal(self.console)) as stack:
+            services = self._start_services(stack)
+            self._run_atlas(services, stop)
+            figures = check(services)
+            self._show(figures)
+            wrong = [one.name for one in figures if not one.right]
+            if wrong:
+                raise InvalidInput(f"not as promised: {', '.join(wrong)} (logs: {self.data_dir})")
+            if not once:
+                self._stay(services, stop)
+
+    def _start_services(self, stack: Stack) -> Services:
+        services = Services(
+            supervisor=stack.supervisor,
+            data_dir=self.data_dir,
+            kafka_bootstrap=stack.kafka_bootstrap,
+            clickhouse_host=stack.clickhouse_host,
+            clickhouse_port=stack.clickhouse_port,
+            gateway_port=self.gateway_port,
+            oracle_port=self.oracle_port,
+        )
+        with Progress(*_BAR, console=self.console) as progress:
+            task = progress.add_task("Starting the services", total=len(SERVICES))
+            services.prepare()
+            services.start(on_ready=lambda _: progress.advance(task))
+        return services
+
+    def _run_atlas(self, services: Services, stop: Event) -> None:
+        onboarding = Onboarding(services.gateway_url, services.admin_key)
+        document = json.loads(atlas.pact_document())
+        api_key = onboarding.register(atlas.AGENT_ID, "Atlas", pact_id=atlas.PACT_ID, document=document)
+        with (
+            Progress(*_BAR, console=self.console) as progress,
+            Telemetry(api_key=api_key, base_url=services.gateway_url, agent_id=atlas.AGENT_ID) as telemetry,
+        ):
+            task = progress.add_task("Atlas's events, reflected", total=EVENTS)
+            atlas.run(telemetry, self.seed, stop=stop)
+            telemetry.flush(_REFLECTED_SECONDS)
+            if telemetry.stats().accepted != EVENTS:
+                raise Fatal(f"the gateway did not take Atlas's events: {telemetry.stats()}")
+            for reflected in reflections(services, EVENTS):
+                progress.update(task, completed=reflected)
+
+    def _show(self, figures: list[Figure]) -> None:
+        table = Table(title="Atlas's day", title_justify="left", title_style="bold", show_header=False)
+        for one in figures:
+            table.add_row(one.name, one.found, "[green]✓[/]" if one.right else "[red]✗ not as promised[/]")
+        Console().print(table)
+
+    def _stay(self, services: Services, stop: Event) -> None:
+        console = Console(soft_wrap=True, highlight=False)
+        console.print()
+        console.print(f"live page     {services.oracle_url}/demo")
+        console.print(f"trust report  {report_url(services)}")
+        console.print(f"ingest docs   {services.gateway_url}/docs")
+        console.print(f"oracle docs   {services.oracle_url}/docs")
+        console.print("Ctrl-C stops everything.")
+        while not stop.wait(1):
+            services.supervisor.check()
+
+
+def empty(data_dir: Path) -> None:
+    """Remove what an earlier demo left in `data_dir`.
+
+    Raises:
+        Fatal: it holds something that is not a demo's: a mistyped path must not cost anybody their files.
+    """
+    marker = data_dir / _MARKER
+    if data_dir.exists() and any(data_dir.iterdir()) and not marker.exists():
+        raise Fatal(f"{data_dir} is not empty and not a demo's; choose another with --data-dir")
+    data_dir.mkdir(parents=True, exist_ok=True)
+    # A crash from here on leaves the marker: the next run empties what is left.
+    marker.touch()
+    for path in data_dir.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path != marker:
+            path.unlink()
+
+
+def report_url(services: Services, agent_id: str = atlas.AGENT_ID) -> str:
+    """Where an agent's trust report is."""
+    return f"{services.oracle_url}/api/v1/trust/{agent_id}"
+
+
+def reflections(services: Services, events: int, agent_id: str = atlas.AGENT_ID) -> Iterator[int]:
+    """How many of the agent's events its trust report reflects, again and again until it is `events`.
+
+    Raises:
+        Fatal: it takes too long, or a service ended.
+    """
+    deadline = clock.monotonic_seconds() + _REFLECTED_SECONDS
+    while True:
+        services.supervisor.check()
+        reflected = _reflected(services, agent_id)
+        yield reflected
+        if reflected >= events:
+            return
+        if clock.monotonic_seconds() > deadline:
+            raise Fatal(f"the trust report reflects {reflected} of {events} events (logs: {services.data_dir})")
+        time.sleep(_POLL_SECONDS)
+
+
+def _reflected(services: Services, agent_id: str) -> int:
+    """The agent's last event that both its score and the ledger in the report include."""
+    try:
+        report = json.loads(fetch(report_url(services, agent_id)))
+    except Fatal:
+        return 0  # no report yet
+    observation, head = report["observation"], report["ledger"]["head"]
+    if observation is None or head is None:
+        return 0
+    return int(min(observation["throughSequence"], head["sequence"]))
+
+
+def check(services: Services) -> list[Figure]:
+    """Atlas's figures as a counterparty finds them: from the signed report and the ledger's rows."""
+    raw = fetch(report_url(services))
+    jwks = json.loads(fetch(f"{services.oracle_url}/.well-known/jwks.json"))
+    report = verify_report(raw, jwks, issuer=DEPLOYMENT, now_micros=clock.now_micros())
+    public = [key.public for key in keys.load_keys(services.key_dir, "ledger")]
+    with ClickHouse(services.clickhouse) as database:
+        logs = verify_ledger(database, deployment=DEPLOYMENT, keys=public)
+    signers = len(json.loads(raw)["signatures"])
+    verified = Figure("report", f"{signers} signatures hold, issued by {report['issuer']}", right=True)
+    return [*_report_figures(report), verified, *_ledger_figures(report, logs)]
+
+
+def _report_figures(report: dict[str, Any]) -> list[Figure]:
+    observation, compliance = report["observation"], report["pactCompliance"]
+    figures = [
+        Figure("sessions", str(observation["sessions"]), observation["sessions"] == atlas.SESSIONS),
+        Figure("tool calls", str(observation["toolCalls"]), observation["toolCalls"] == atlas.TOOL_CALLS),
+        Figure("valid", str(compliance["valid"]), compliance["valid"] == atlas.TOOL_CALLS - 1),
+        Figure("pact compliance", f"{compliance['rate']:.0%}", compliance["rate"] == 0.96),
+    ]
+    violations = report["recentViolations"]
+    figures.append(Figure("violations", str(len(violations)), len(violations) == 1))
+    for one in violations:
+        rules = {(found["paramPath"], found["rule"]) for found in one["violations"]}
+        listed = ", ".join(f"{path} ({rule})" for path, rule in sorted(rules))
+        right = one["severity"] == "critical" and rules == atlas.VIOLATED_RULES
+        figures.append(Figure(f"  {one['tool']}", f"{one['severity']}: {listed}", right))
+    return figures
+
+
+def _ledger_figures(report: dict[str, Any], logs: list[LogReport]) -> list[Figure]:
+    leaves = sum(log.leaves for log in logs)
+    faults = sum(log.faults for log in logs)
+    published = report["ledger"]["checkpoint"]
+    matches = any(
+        f"\n{log.checkpoint.size}\n" in published and published.startswith(log.origin) for log in logs
+    )
+    return [
+        Figure("ledger", f"{leaves} leaves verified, {faults} faults", leaves == EVENTS and faults == 0),
+        Figure("checkpoint", "the report's is the ledger's" if matches else "differs", matches),
+    ]
