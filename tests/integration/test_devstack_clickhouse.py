@@ -263,6 +263,12 @@ def test_an_impossible_length_is_an_error(port: int, headers: dict[str, str]) ->
         assert (reply.status, reply.headers["X-ClickHouse-Exception-Code"]) == (400, "1000")
 
 
+def test_a_statement_in_another_encoding_is_an_error(port: int) -> None:
+    reply, body = ask(port, "POST", "/", b"INSERT INTO \xff FORMAT CSV\n1")
+    assert (reply.status, reply.headers["X-ClickHouse-Exception-Code"]) == (400, "36")
+    assert body.startswith(b"Code: 36. DB::Exception: Not UTF-8: ")
+
+
 def test_what_was_acknowledged_survives_sigkill(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
 

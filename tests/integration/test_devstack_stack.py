@@ -91,7 +91,7 @@ def test_the_shared_clickhouse_answers(stack: StackAddresses) -> None:
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Iterator[Path]:
     """Where a stack of this test's own lives; nothing of it may run afterwards."""
-    directory = tmp_path / "own stack"  # a blank, as in many people's directories
+    directory = tmp_path / "José's 😀 stack"  # as people call their directories
     yield directory
     assert [process for process in psutil.process_iter(["cmdline"]) if belongs(process, directory)] == []
 
@@ -123,7 +123,7 @@ def test_data_outlives_a_restart_and_a_killed_broker_is_named(data_dir: Path) ->
         assert "Kafka was killed the last time: tidying up" in said
         assert committed_values(stack.kafka_bootstrap, "kept", 1) == [b"value"]
         with (
-            pytest.raises(AlreadyRunning, match=r"another stack is running on .*own stack: stop it, or choose"),
+            pytest.raises(AlreadyRunning, match=r"another stack is running on .* stack: stop it, or choose"),
             Stack(data_dir),
         ):
             pass

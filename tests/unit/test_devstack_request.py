@@ -50,6 +50,11 @@ def test_parameters_of_the_interface_are_not_settings() -> None:
     assert (parsed.database, parsed.default_format, parsed.query_id) == ("d", "JSON", "q")
 
 
+@pytest.mark.parametrize("query_id", ["", "a%0D%0ASet-Cookie:+b", "%C3%A9"])
+def test_a_query_id_that_no_header_can_carry_is_dropped(query_id: str) -> None:
+    assert request(f"/?query=SELECT+1&query_id={query_id}").query_id is None
+
+
 def test_headers_give_database_and_format_where_the_url_does_not() -> None:
     parsed = request("/", b"SELECT 1", {"X-ClickHouse-Database": "d", "X-ClickHouse-Format": "CSV"})
     assert (parsed.database, parsed.default_format) == ("d", "CSV")
