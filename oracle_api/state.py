@@ -34,7 +34,7 @@ class Violation(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Event(msgspec.Struct, frozen=True, rename="camel"):
-    """One leaf, in the parts that people read, as the live stream sends it; `omitted` violations are not listed."""
+    """One leaf, in the parts that people read, as streams send it; `omitted` violations are not listed."""
 
     sequence: int
     event_id: str

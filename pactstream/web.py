@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import re
 import signal
 import socket
@@ -149,7 +150,7 @@ def serve(app: ASGIApp, host: str, port: int, on_stop: Callable[[], None] = lamb
         listener = socket.create_server((host, port), family=family, backlog=2_048)
     except OSError as error:
         raise Fatal(
-            f"cannot listen on {host}:{port}: {error.strerror}; set another port or stop its user"
+            f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}; set another port or stop its user"
         ) from None
     config = uvicorn.Config(
         app,
