@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import re
 import signal
 import socket
@@ -149,9 +148,8 @@ def serve(app: ASGIApp, host: str, port: int, on_stop: Callable[[], None] = lamb
     try:
         listener = socket.create_server((host, port), family=family, backlog=2_048)
     except OSError as error:
-        raise Fatal(
-            f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}; set another port or stop its user"
-        ) from None
+        reason = str(error.strerror).partition(" (")[0]  # Python repeats the address in parentheses
+        raise Fatal(f"cannot listen on {host}:{port}: {reason}; set another port or stop its user") from None
     config = uvicorn.Config(
         app,
         lifespan="on",
