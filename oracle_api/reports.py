@@ -50,8 +50,8 @@ class Issued:
 
 @dataclass(slots=True)
 class _Entry:
-    state: AgentState | None
-    issued: Issued | None
+    state: AgentState
+    issued: Issued
     issued_at: float
     checked_at: float
 
@@ -88,7 +88,7 @@ class Reports:
         self._source = source
         self._signer = signer
         self._entries: OrderedDict[UUID, _Entry] = OrderedDict()
-        self._checks: dict[UUID, asyncio.Task[_Entry]] = {}
+        self._checks: dict[UUID, asyncio.Task[Issued | None]] = {}
 
     async def get(self, agent_id: UUID) -> Issued | None:
         """The agent's report; None if nothing is known of the agent.
@@ -97,43 +97,40 @@ class Reports:
             Retryable, Backpressure: ClickHouse does not answer.
         """
         entry = self._entries.get(agent_id)
-        if entry is None or clock.monotonic_seconds() - entry.checked_at > _CHECK_SECONDS:
-            entry = await self._check(agent_id)
-        return entry.issued
-
-    async def _check(self, agent_id: UUID) -> _Entry:
-        """Look once for all who wait; one of them going away does not stop it for the others."""
+        if entry is not None and clock.monotonic_seconds() - entry.checked_at <= _CHECK_SECONDS:
+            return entry.issued
         check = self._checks.get(agent_id)
         if check is None:
-            check = asyncio.create_task(self._refresh(agent_id))
+            check = asyncio.create_task(self._check(agent_id))
             self._checks[agent_id] = check
             check.add_done_callback(lambda done: self._done(agent_id, done))
+        # One look for all who wait; one of them going away does not stop it for the others.
         return await asyncio.shield(check)
 
-    def _done(self, agent_id: UUID, check: asyncio.Task[_Entry]) -> None:
+    def _done(self, agent_id: UUID, check: asyncio.Task[Issued | None]) -> None:
         del self._checks[agent_id]
         if not check.cancelled():
             check.exception()  # seen: whoever waits has it too, and everybody may have gone
 
-    async def _refresh(self, agent_id: UUID) -> _Entry:
+    async def _check(self, agent_id: UUID) -> Issued | None:
         state = await self._source.agent_state(agent_id)
+        if state is None:
+            return None  # not kept: made-up ids must not push out the reports of real agents
         now = clock.monotonic_seconds()
         entry = self._entries.get(agent_id)
         if entry is None or not self._holds(entry, state, now):
-            issued = None if state is None else self._signer.sign(state)
-            entry = _Entry(state, issued, issued_at=now, checked_at=now)
+            entry = _Entry(state, self._signer.sign(state), issued_at=now, checked_at=now)
             self._entries[agent_id] = entry
         entry.checked_at = now
         self._entries.move_to_end(agent_id)
         while len(self._entries) > _MAX_KEPT:
             self._entries.popitem(last=False)
-        return entry
+        return entry.issued
 
-    def _holds(self, entry: _Entry, state: AgentState | None, now: float) -> bool:
-        if entry.state is None or state is None:
-            return entry.state is state
-        fresh = now - entry.issued_at < self._signer.lifetime_seconds / 2
-        return fresh and entry.state.same_agent_state(state)
+    def _holds(self, entry: _Entry, state: AgentState, now: float) -> bool:
+        """Whether the report still says what is so, and will for a while."""
+        young = now - entry.issued_at < self._signer.lifetime_seconds / 2
+        return young and entry.state.same_agent_state(state)
 
 
 def form(body: bytes) -> Form:
