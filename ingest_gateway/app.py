@@ -13,12 +13,12 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
-from ingest_gateway import admin, docs_page, documented, pacts, preflight, schemas
+from ingest_gateway import admin, documented, pacts, preflight, schemas
 from ingest_gateway.bodies import BodyGuard
 from ingest_gateway.parts import Parts
 from ingest_gateway.settings import GatewaySettings
 from ingest_gateway.telemetry import PATH, Telemetry
-from pactstream import __version__, schema_files, web
+from pactstream import __version__, docs_page, schema_files, web
 
 
 def create_app(parts: Parts, settings: GatewaySettings) -> FastAPI:

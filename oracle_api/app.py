@@ -11,12 +11,12 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from oracle_api import pages, report
+from oracle_api import examples, pages, report
 from oracle_api.feed import STREAM_SECONDS, Feed
 from oracle_api.negotiation import JSON, JWT, preferred, unchanged
 from oracle_api.parts import Parts
 from oracle_api.reports import Form
-from pactstream import web
+from pactstream import __version__, docs_page, web
 
 _KEYS_MAX_AGE_SECONDS = 300
 _MAX_LOG = 65_535
@@ -35,6 +35,7 @@ def create_app(parts: Parts) -> FastAPI:
     """The application. Public: no credentials, everything it shows stands in the public ledger."""
     app = FastAPI(
         title="Pactstream trust oracle",
+        version=__version__,
         summary="Signed reports of how an agent kept its pacts. Check them with the public keys alone.",
         docs_url=None,
         redoc_url=None,
@@ -56,7 +57,26 @@ def create_app(parts: Parts) -> FastAPI:
     app.include_router(_trust(parts), dependencies=limit)
     app.include_router(_public(parts), dependencies=limit)
     app.include_router(pages.router(parts.demo_agent), dependencies=limit)
+    _describe(app)
     return app
+
+
+def _describe(app: FastAPI) -> None:
+    """Have the OpenAPI document say what is answered, 400 and never 422, and show it at `/docs`."""
+    of_fastapi = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = of_fastapi()
+            for operations in document["paths"].values():
+                for operation in operations.values():
+                    operation["responses"].pop("422", None)
+            document.pop("components", None)  # nothing but the form of 422
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    app.include_router(docs_page.router(openapi))
 
 
 def _trust(parts: Parts) -> APIRouter:
@@ -67,7 +87,10 @@ def _trust(parts: Parts) -> APIRouter:
         summary="An agent's signed trust report",
         response_class=Response,
         responses={
-            200: {"description": "JSON with `signatures`, or a compact JWT.", "content": {JSON: {}, JWT: {}}},
+            200: {
+                "description": "JSON with `signatures`, or a compact JWT.",
+                "content": {JSON: {"example": examples.REPORT}, JWT: {}},
+            },
             304: {"description": "The caller has it already: `If-None-Match` names its `ETag`."},
             404: {"description": "Nothing is known of this agent."},
         },
@@ -93,7 +116,12 @@ def _trust(parts: Parts) -> APIRouter:
         "/api/v1/trust/{agentId}/events",
         summary="An agent's events as they happen",
         response_class=StreamingResponse,
-        responses={200: {"description": "Server-sent events.", "content": {"text/event-stream": {}}}},
+        responses={
+            200: {
+                "description": "Server-sent events.",
+                "content": {"text/event-stream": {"example": examples.STREAM}},
+            }
+        },
     )
     async def events(
         agent_id: AgentId,
@@ -126,7 +154,10 @@ def _public(parts: Parts) -> APIRouter:
         summary="The newest checkpoint of each log, or of one",
         response_class=Response,
         responses={
-            200: {"description": "With `log`: the signed note.", "content": {JSON: {}, "text/plain": {}}},
+            200: {
+                "description": "All of them; with `log` the signed note of that one as text.",
+                "content": {JSON: {}, "text/plain": {"example": examples.NOTE}},
+            },
             404: {"description": "This log has no checkpoint."},
         },
     )

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from oracle_api import reports
+from oracle_api import examples, reports
 from oracle_api.app import create_app
 from oracle_api.feed import Feed
 from oracle_api.parts import Parts
@@ -306,3 +306,18 @@ def test_the_api_describes_itself(app: FastAPI) -> None:
         "/.well-known/jwks.json",
         "/api/v1/ledger/checkpoint",
     }
+    page = ask(app, "/docs")
+    assert "An agent&#x27;s signed trust report" in page.text
+    assert "<script" not in page.text
+    assert "422" not in page.text
+
+
+def test_the_example_has_the_form_of_a_report(app: FastAPI) -> None:
+    assert shape(examples.REPORT) == shape(ask(app, TRUST).json())
+
+
+def shape(value: object) -> object:
+    """The names of members, without values; a list is as its first element."""
+    if isinstance(value, dict):
+        return {name: shape(member) for name, member in value.items()}
+    return [shape(value[0])] if isinstance(value, list) else None

@@ -49,8 +49,10 @@ def _page(document: dict[str, Any]) -> Iterator[str]:
                 tag = operation["tags"][0]
                 yield f"<h2>{escape(tag)}</h2>"
             yield from _operation(method, path, operation)
-    yield "<h2>Schemas</h2>"
-    for name, schema in document["components"]["schemas"].items():
+    schemas = document.get("components", {}).get("schemas", {})
+    if schemas:
+        yield "<h2>Schemas</h2>"
+    for name, schema in schemas.items():
         yield f"<details><summary><code>{escape(name)}</code></summary>{_json(schema)}</details>"
     yield "</html>"
 
@@ -69,8 +71,10 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> Iterator[st
 
 def _content(described: dict[str, Any]) -> Iterator[str]:
     for media in described.get("content", {}).values():
-        yield _json(media["example"] if "example" in media else media["schema"])
+        if shown := media.get("example", media.get("schema")):
+            yield _json(shown)
 
 
 def _json(value: object) -> str:
-    return f"<pre>{escape(json.dumps(value, indent=2, ensure_ascii=False))}</pre>"
+    text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+    return f"<pre>{escape(text)}</pre>"
