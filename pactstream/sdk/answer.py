@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import NamedTuple
 
 import msgspec
@@ -38,8 +39,17 @@ class _Answer(msgspec.Struct):
 
 
 _ANSWER = msgspec.json.Decoder(_Answer)
-_VERDICT: msgspec.json.Decoder[Verdict | None] = msgspec.json.Decoder(Verdict | None)
+# Failing values may be numbers that binary floats do not hold.
+_VERDICT: msgspec.json.Decoder[Verdict | None] = msgspec.json.Decoder(Verdict | None, float_hook=Decimal)
 _UNNAMED = Fate("rejected", error="the server's answer does not name this event")
+
+
+class _Preflight(msgspec.Struct):
+    valid: bool
+    validation: Verdict
+
+
+_PREFLIGHT = msgspec.json.Decoder(_Preflight, float_hook=Decimal)
 
 
 def read_fates(content: bytes, event_ids: Sequence[str]) -> list[Fate]:
@@ -69,17 +79,12 @@ def read_verdict(content: bytes) -> Verdict:
         Unreadable: there is none, or it contradicts `valid`.
     """
     try:
-        answer = msgspec.json.decode(content, type=_Preflight)
+        answer = _PREFLIGHT.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Unreadable(f"the answer is not the gateway's: {error}") from None
     if answer.valid != answer.validation.valid:
         raise Unreadable("the answer contradicts itself: valid differs from validation.valid")
     return answer.validation
-
-
-class _Preflight(msgspec.Struct):
-    valid: bool
-    validation: Verdict
 
 
 def _fate(result: _Result) -> Fate:

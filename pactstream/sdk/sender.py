@@ -117,8 +117,7 @@ class Sender:
         try:
             return attempts(self._attempt, body, event_ids)
         except Refused as refusal:
-            self._reports.report("rejected", str(refusal), count=len(batch))
-            return [Fate("rejected", error=str(refusal))] * len(batch)
+            return self._refused(refusal, event_ids)
         except DeliveryFailed as failure:
             return self._all_dropped(batch, f"given up: {failure}")
 
@@ -130,6 +129,18 @@ class Sender:
             # 2xx from something that is not the gateway proves nothing. Sending again is safe: the events keep
             # their ids.
             raise NotNow(str(error), suspicious=True) from None
+        return self._reported(fates, event_ids)
+
+    def _refused(self, refusal: Refused, event_ids: Sequence[str]) -> list[Fate]:
+        try:
+            fates = read_fates(refusal.content, event_ids)
+        except Unreadable:
+            # Refused as a whole (the key, the rate, the form), not event by event.
+            self._reports.report("rejected", str(refusal), count=len(event_ids))
+            return [Fate("rejected", error=str(refusal))] * len(event_ids)
+        return self._reported(fates, event_ids)
+
+    def _reported(self, fates: list[Fate], event_ids: Sequence[str]) -> list[Fate]:
         for fate, event_id in zip(fates, event_ids, strict=True):
             if fate.status == "rejected":
                 self._reports.report_event("rejected", fate.error or "", event_id)

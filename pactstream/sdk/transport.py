@@ -33,7 +33,11 @@ class DeliveryFailed(Exception):
 
 
 class Refused(DeliveryFailed):
-    """The server refuses this request and will refuse it again (4xx, or a redirect)."""
+    """The server refuses this request and will refuse it again (4xx, or a redirect); `content` says more."""
+
+    def __init__(self, reason: str, content: bytes = b"") -> None:
+        super().__init__(reason)
+        self.content = content
 
 
 class NotNow(DeliveryFailed):
@@ -141,7 +145,7 @@ class Transport:
         if status in _OVERLOADED or status >= 500:
             wish = retry_after_seconds(response.headers.get("Retry-After"))
             raise NotNow(reason, retry_after_seconds=wish, suspicious=status not in _OVERLOADED)
-        raise Refused(reason)
+        raise Refused(reason, content)
 
     def _safe(self, reason: str) -> str:
         """A server's or a library's words, fit for a log: short, on one line, without the key."""

@@ -16,7 +16,10 @@ SEVERITIES: Final[tuple[Severity, ...]] = get_args(Severity)
 
 
 class Violation(msgspec.Struct, frozen=True, rename="camel"):
-    """One broken rule: the parameter's path, the rule, the failing value and what was expected."""
+    """One broken rule: the parameter's path, the rule, the failing value and what was expected.
+
+    Numbers with a fraction or an exponent are exact `Decimal`s.
+    """
 
     param_path: str
     rule: str

@@ -9,6 +9,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -308,6 +309,46 @@ def test_a_refused_batch_is_counted_reported_and_never_retried(gateway: Gateway,
     assert len(gateway.requests) == 2
     assert [(problem.kind, problem.count) for problem in problems] == [("rejected", 3)]
     assert f"HTTP {status}: refused (X)" in str(problems[0])
+
+
+def test_a_batch_of_which_nothing_is_taken_says_why_for_each(gateway: Gateway) -> None:
+    def none_taken(handler: Any, seen: Seen) -> None:
+        results = [
+            {"eventId": event["eventId"], "status": "rejected", "error": {"error": event["tool"], "code": "X"}}
+            for event in seen.body["events"]
+        ]
+        body = {"accepted": 0, "results": results, "error": "no event was accepted", "code": "X"}
+        handler.send(422, json.dumps(body).encode())
+
+    problems: list[TelemetryProblem] = []
+    gateway.replies.append(none_taken)
+    with gateway.telemetry(on_error=problems.append) as tel:
+        receipts = [tel.tool_call(tool="a"), tel.tool_call(tool="b")]
+        assert tel.flush(5)
+        assert [receipt.error for receipt in receipts] == [
+            '{"error": "a", "code": "X"}',
+            '{"error": "b", "code": "X"}',
+        ]
+        assert tel.stats().rejected == 2
+    assert [problem.event_id for problem in problems] == [receipt.event_id for receipt in receipts]
+    assert len(gateway.requests) == 1
+
+
+def test_numbers_in_a_verdict_are_exact(gateway: Gateway, tel: Telemetry) -> None:
+    def exact(handler: Any, seen: Seen) -> None:
+        (event,) = seen.body["events"]
+        validation = (
+            '{"valid":false,"severity":"major","violations":[{"paramPath":"amount","rule":"maxAmount",'
+            '"severity":"major","value":500.00000000000000001,"expected":[1e400,7]}]}'
+        )
+        result = f'{{"eventId":"{event["eventId"]}","status":"accepted","validation":{validation}}}'
+        handler.send(200, b'{"accepted":1,"results":[' + result.encode() + b"]}")
+
+    gateway.replies.append(exact)
+    verdict = tel.tool_call(tool="t", pact_id=PACT).verdict(5)
+    assert verdict is not None
+    assert verdict.violations[0].value == Decimal("500.00000000000000001")
+    assert verdict.violations[0].expected == [Decimal("1e400"), 7]
 
 
 def test_flush_returns_false_when_time_is_up_and_true_when_all_is_settled(
