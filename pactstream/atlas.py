@@ -61,10 +61,19 @@ def day(seed: int) -> tuple[Session, ...]:
     return tuple(_session(chance, index, count) for index, count in enumerate(_counts(chance)))
 
 
-def run(telemetry: Telemetry, seed: int, *, stop: Event, daily: bool = False, pact_id: str = PACT_ID) -> None:
-    """Live through a day's sessions at once; with `daily`, go on until `stop`, each day with the next seed.
+def run(
+    telemetry: Telemetry,
+    seed: int,
+    *,
+    stop: Event,
+    daily: bool = False,
+    pause_seconds: float = 0,
+    pact_id: str = PACT_ID,
+) -> None:
+    """Live through a day's sessions, with a pause after each; with `daily`, go on until `stop`.
 
-    Returns when everything is recorded; sending it is the SDK's affair (`flush`, `close`).
+    Each further day has the next seed, and its sessions are spread over its hours. Returns when everything is
+    recorded; sending it is the SDK's affair (`flush`, `close`).
     """
     tools = {name: telemetry.instrument_tool(tool, name=name) for name, tool in _TOOLS.items()}
     while True:
@@ -73,7 +82,7 @@ def run(telemetry: Telemetry, seed: int, *, stop: Event, daily: bool = False, pa
             session_id = f"atlas-{today}-{seed}-{index + 1}"
             with telemetry.session(session_id, pact_id=pact_id, metadata={"initiator": session.initiator}):
                 _live(telemetry, tools, session)
-            if daily and stop.wait(_DAY_SECONDS / SESSIONS):
+            if stop.wait(_DAY_SECONDS / SESSIONS if daily else pause_seconds):
                 return
         if not daily:
             return

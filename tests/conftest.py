@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterator
-from dataclasses import replace
 
-import clickhouse_connect
 import pytest
 
-from tests.stack import ClickHouseAddress, StackAddresses, choose_mode, docker_answers, running
+from tests.stack import (
+    ClickHouseAddress,
+    StackAddresses,
+    choose_mode,
+    docker_answers,
+    fresh_database,
+    fresh_prefix,
+    running,
+)
 
 
 @pytest.fixture(scope="session")
@@ -30,20 +35,11 @@ def kafka_bootstrap(stack: StackAddresses) -> str:
 @pytest.fixture
 def topic_prefix() -> str:
     """A prefix of this test's own, so that no test sees another's topics, groups or transactions."""
-    return f"t{uuid.uuid4().hex[:12]}."
+    return fresh_prefix()
 
 
 @pytest.fixture
 def clickhouse_database(stack: StackAddresses) -> Iterator[ClickHouseAddress]:
     """An empty database of this test's own, dropped afterwards."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    server = stack.clickhouse
-    client = clickhouse_connect.get_client(
-        host=server.host, port=server.port, username=server.user, password=server.password
-    )
-    try:
-        client.command("CREATE DATABASE {name:Identifier}", parameters={"name": name})
-        yield replace(server, database=name)
-        client.command("DROP DATABASE {name:Identifier} SYNC", parameters={"name": name})
-    finally:
-        client.close()
+    with fresh_database(stack) as database:
+        yield database

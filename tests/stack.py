@@ -5,13 +5,16 @@ from __future__ import annotations
 import gc
 import os
 import time
+import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
+
+import clickhouse_connect
 
 _T = TypeVar("_T")
 MODE_VARIABLE = "PACTSTREAM_TEST_STACK"
@@ -139,6 +142,27 @@ def external_addresses(environ: Mapping[str, str]) -> StackAddresses:
         database=environ.get("PACTSTREAM_CLICKHOUSE_DATABASE", "default"),
     )
     return StackAddresses(environ["PACTSTREAM_KAFKA_BOOTSTRAP"], address)
+
+
+def fresh_prefix() -> str:
+    """A prefix for topics, groups and transactions that nobody else has."""
+    return f"t{uuid.uuid4().hex[:12]}."
+
+
+@contextmanager
+def fresh_database(stack: StackAddresses) -> Iterator[ClickHouseAddress]:
+    """An empty database of one's own, dropped on leaving."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    server = stack.clickhouse
+    client = clickhouse_connect.get_client(
+        host=server.host, port=server.port, username=server.user, password=server.password
+    )
+    try:
+        client.command("CREATE DATABASE {name:Identifier}", parameters={"name": name})
+        yield replace(server, database=name)
+        client.command("DROP DATABASE {name:Identifier} SYNC", parameters={"name": name})
+    finally:
+        client.close()
 
 
 def eventually(probe: Callable[[], _T], timeout: float = 10.0, interval: float = 0.02) -> _T:

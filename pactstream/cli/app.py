@@ -59,7 +59,7 @@ def main() -> None:
         if error.name is None or error.name.split(".")[0] == "pactstream":
             raise
         Console(stderr=True).print(
-            f"pactstream: this command needs {error.name}: pip install 'pactstream[services,devstack]'",
+            f"pactstream: this command needs {error.name}: pip install 'pactstream[devstack]'",
             markup=False,
         )
         sys.exit(EXIT_CANNOT)
