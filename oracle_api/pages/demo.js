@@ -168,9 +168,11 @@ function showAge() {
     : [Math.floor(seconds / 86400), "days ago"];
   byId("age").textContent = amount;
   byId("age-unit").textContent = unit;
-  byId("reflected").textContent = summary.scoredThrough
-    ? `scored to no. ${summary.scoredThrough}, sealed to no. ${summary.sealedThrough}`
-    : "not scored yet";
+  const { scoredThrough, sealedThrough } = summary;
+  byId("reflected").textContent =
+    !scoredThrough ? "not scored yet"
+    : scoredThrough === sealedThrough ? `no. ${scoredThrough}, scored and sealed`
+    : `no. ${scoredThrough} scored, no. ${sealedThrough} sealed`;
 }
 
 function showConnection(state) {
