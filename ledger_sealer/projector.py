@@ -2,8 +2,8 @@
 
 For each segment of `ledger.checkpoints`: read the records it covers, insert its rows table by table under
 tokens that name the segment, then commit the offset. Whatever fails, it begins again at the last committed
-offset with the same rows under the same tokens. Tokens are remembered for 10,000 segments; segments further back
-are known by their row in `ledger_segments`, which is written last.
+offset with the same rows under the same tokens. Tokens are remembered for 10,000 segments; segments further
+back are known by their row in `ledger_segments`, which is written last.
 """
 
 from __future__ import annotations
@@ -152,10 +152,10 @@ class _Session:
         log = header.source.partition
         if log not in self._sources:
             self._sources[log] = SegmentSource(self._settings, log)
-        entries = rows.entries_of(header, self._sources[log].read(header))
-        rows.insert(self._database, header, rows.blocks_of(segment, entries))
+        events = rows.sealed_events(header, self._sources[log].read(header))
+        rows.insert(self._database, header, rows.blocks_of(segment, events))
         metrics.SEGMENTS.labels(str(log)).inc()
-        metrics.LEAVES.labels(str(log)).inc(len(entries))
+        metrics.LEAVES.labels(str(log)).inc(len(events))
 
     def _wind_back(self, header: SegmentHeader) -> None:
         """ClickHouse lacks earlier segments than the offset says: it lost them, or is a new one."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from ledger_sealer.batch import Entry, read_batch
+import msgspec
+
+from ledger_sealer.batch import Event, events_of, openings_of, sealable
 from ledger_sealer.published import PublishedSegment
 from ledger_sealer.segment_source import PAST_RETENTION
-from pactstream.clickhouse.client import ClickHouse, Row
-from pactstream.clickhouse.ledger_rows import LEAF_COLUMNS, SEGMENT_COLUMNS, segment_values
+from pactstream.clickhouse.client import ClickHouse, encode_row
+from pactstream.clickhouse.ledger_rows import LEAF_COLUMNS, SEGMENT_COLUMNS, leaf_values, segment_values
 from pactstream.errors import Fatal, InvalidInput
 from pactstream.ledger import merkle
 from pactstream.ledger.segment import SegmentHeader
@@ -20,49 +22,57 @@ SEGMENTS = "ledger_segments"
 
 _EVENT_COLUMNS = ("log", "leaf_index", *LEAF_COLUMNS, "leaf", "leaf_hash")
 _PAYLOAD_COLUMNS = ("log", "leaf_index", "event_id", "agent_id", "session_id", "field", "salt", "value")
+_SEGMENT_COLUMNS = (*SEGMENT_COLUMNS, "header", "checkpoint")
+
+_decode_leaf = msgspec.json.Decoder().decode
 
 
 class Block(NamedTuple):
-    """What is inserted into one table."""
+    """What is inserted into one table, its rows encoded."""
 
     table: str
     columns: tuple[str, ...]
-    rows: list[Row]
+    rows: bytes
 
 
-def entries_of(header: SegmentHeader, values: Iterable[bytes | None]) -> list[Entry]:
-    """The events of the records that the segment covers.
+def sealed_events(header: SegmentHeader, values: Sequence[bytes | None]) -> list[Event]:
+    """The events that the segment seals, from the records that it covers.
 
     Raises:
         Fatal: they are not as many as were sealed.
     """
-    entries: list[Entry] = []
-    for value in values:
-        try:
-            entries += read_batch(value)
-        except InvalidInput:
-            continue  # the sealer put it in the dead letter queue for the same reason
-    if len(entries) != header.leaves:
+    events = [event for value in values for event in _events_or_none(value)]
+    if len(events) != header.leaves:
+        # Among the records are some that the sealer put in the dead letter queue.
+        events = [event for value in values for event in _sealable_or_none(value)]
+    if len(events) != header.leaves:
         raise Fatal(
-            f"{header.origin}, segment {header.index}: {PAST_RETENTION}: {len(entries)} leaves are left "
+            f"{header.origin}, segment {header.index}: {PAST_RETENTION}: {len(events)} leaves are left "
             f"of {header.leaves}"
         )
-    return entries
+    return events
 
 
-def blocks_of(segment: PublishedSegment, entries: Sequence[Entry]) -> list[Block]:
+def blocks_of(segment: PublishedSegment, events: Iterable[Event]) -> list[Block]:
     """The rows of a segment, table by table in the order in which they are to be written.
 
     The segment's own row comes last: whoever sees it can rely on the rest being there.
     """
     header = segment.header
     log = header.source.partition
-    placed = list(enumerate(entries, header.first_leaf))
-    segment_row = (*segment_values(header), segment.header_bytes, segment.note)
+    event_rows: list[bytes] = []
+    payload_rows: list[bytes] = []
+    # Encoded one by one: a segment's rows as Python objects would cost as much again in garbage collection.
+    for index, event in enumerate(events, header.first_leaf):
+        data = event["leaf"]
+        leaf = _decode_leaf(data)
+        event_rows.append(encode_row((log, index, *leaf_values(leaf), data, merkle.leaf_hash(data))))
+        payload_rows += _payload_rows(log, index, event, leaf["sessionId"], leaf["agentId"])
+    segment_row = encode_row((*segment_values(header), segment.header_bytes, segment.note))
     return [
-        Block(PAYLOADS, _PAYLOAD_COLUMNS, [row for at, entry in placed for row in _payloads(log, at, entry)]),
-        Block(EVENTS, _EVENT_COLUMNS, [_event(log, at, entry) for at, entry in placed]),
-        Block(SEGMENTS, (*SEGMENT_COLUMNS, "header", "checkpoint"), [segment_row]),
+        Block(PAYLOADS, _PAYLOAD_COLUMNS, b"".join(payload_rows)),
+        Block(EVENTS, _EVENT_COLUMNS, b"".join(event_rows)),
+        Block(SEGMENTS, _SEGMENT_COLUMNS, segment_row),
     ]
 
 
@@ -75,17 +85,27 @@ def insert(database: ClickHouse, header: SegmentHeader, blocks: Iterable[Block])
     """
     for block in blocks:
         token = f"{header.source.partition}/{header.index}/{block.table}"
-        database.insert(block.table, block.columns, block.rows, token=token)
+        database.insert_encoded(block.table, block.columns, block.rows, token=token)
         # A crash here, or an answer that was lost, leaves this table's block whole and the later ones missing:
         # the segment is projected again, and this block is dropped by its token.
 
 
-def _event(log: int, index: int, entry: Entry) -> Row:
-    return (log, index, *entry.columns, entry.data, merkle.leaf_hash(entry.data))
+def _payload_rows(log: int, index: int, event: Event, session_id: str, agent_id: str) -> Iterator[bytes]:
+    event_id = event["event_id"]
+    for field, opening in openings_of(event).items():
+        salt, value = bytes.fromhex(opening.salt), bytes(opening.value)
+        yield encode_row((log, index, event_id, agent_id, session_id, field, salt, value))
 
 
-def _payloads(log: int, index: int, entry: Entry) -> Iterator[Row]:
-    leaf = entry.leaf
-    for field, opening in entry.openings.items():
-        salt = bytes.fromhex(opening.salt)
-        yield (log, index, leaf.event_id, leaf.agent_id, leaf.session_id, field, salt, bytes(opening.value))
+def _events_or_none(value: bytes | None) -> list[Event]:
+    try:
+        return events_of(value)
+    except InvalidInput:
+        return []
+
+
+def _sealable_or_none(value: bytes | None) -> list[Event]:
+    try:
+        return sealable(value)
+    except InvalidInput:
+        return []

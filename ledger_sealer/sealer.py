@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ledger_sealer.batch import read_batch
+from ledger_sealer.batch import sealable
 from pactstream import avro, clock
 from pactstream.errors import Fatal, InvalidInput
 from pactstream.kafka import topics
@@ -75,11 +75,11 @@ class SealerTask:
             Fatal: the record was sealed before, or the state is not that of what was published.
         """
         self._check_place(record)
-        entries = read_batch(record.value)
-        for entry in entries:
-            self._tree.append(merkle.leaf_hash(entry.data))
+        events = sealable(record.value)
+        for event in events:
+            self._tree.append(merkle.leaf_hash(event["leaf"]))
         self._next_offset = record.offset + 1
-        return len(entries)
+        return len(events)
 
     def flush(self, emit: Emit) -> None:
         """Close the segment: everything since the last one. Without a leaf there is none to close."""

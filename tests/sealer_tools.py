@@ -41,7 +41,7 @@ def event(identity: str, number: int) -> dict[str, Any]:
         "session_id": f"session-{number // 8}",
         "occurred_at_micros": START_MICROS + number * 1_000,
         "outcome": "success",
-        "latency_ms": 142.5,
+        "latency_ms": 142.0 + number % 2 / 2,
     }
     if number % 4 == 3:
         said = {"type": "response", "output": "Settled 4 invoices — fertig.", "token_count": 240}

@@ -6,15 +6,17 @@ bytes. What a leaf leaves out is null where the column is nullable, and empty ot
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
 from pactstream import canonical, clock
 from pactstream.errors import InvalidInput
 from pactstream.ledger import segment
-from pactstream.ledger.leaf import Leaf, LeafVerdict, PactRef
+from pactstream.ledger.leaf import Leaf
 from pactstream.ledger.segment import SegmentHeader
 
 LEAF_COLUMNS = (
@@ -63,53 +65,61 @@ SEGMENT_COLUMNS = (
 
 # What DateTime64(6) can hold.
 _FIRST_YEAR, _YEAR_AFTER_LAST = "1900", "2300"
-_NO_PACT = PactRef(id="")
-_NO_VERDICT = LeafVerdict(bound=False, valid=True, violations=())
+_NOTHING: Mapping[str, Any] = {}
+_NO_VERDICT: Mapping[str, Any] = {"bound": False, "valid": None, "violations": ()}
 
 
-def leaf_values(leaf: Leaf) -> tuple[object, ...]:
-    """The values of `LEAF_COLUMNS`.
+def leaf_values(leaf: Mapping[str, Any]) -> tuple[object, ...]:
+    """The values of `LEAF_COLUMNS` from the members of a leaf that was sealed, so is well formed.
 
     Raises:
-        InvalidInput: a time that is none, or that ClickHouse cannot hold.
+        InvalidInput: as `check_times`.
     """
-    pact = leaf.pact or _NO_PACT
-    verdict = leaf.verdict or _NO_VERDICT
-    violations = verdict.violations
-    source = leaf.source
+    member = leaf.get
+    pact = member("pact", _NOTHING)
+    verdict = member("verdict", _NO_VERDICT)
+    violations = verdict["violations"]
+    source = leaf["source"]
+    latency = member("latencyMs")
     return (
-        leaf.event_id,
-        leaf.type,
-        leaf.agent_id,
-        leaf.tenant,
-        leaf.session_id,
-        leaf.room_id,
-        leaf.parent_event_id,
-        leaf.sequence,
-        _micros(leaf.occurred_at),
-        _micros(leaf.received_at),
-        leaf.tool or "",
-        leaf.outcome or "",
-        leaf.latency_ms,
-        leaf.token_count,
-        pact.id or None,
-        pact.version,
-        verdict.bound,
-        None if leaf.verdict is None else verdict.valid,
-        verdict.severity or "",
-        [one.param_path for one in violations],
-        [one.rule for one in violations],
-        [one.severity for one in violations],
-        verdict.omitted,
-        source.partition,
-        source.offset,
-        source.index,
+        leaf["eventId"],
+        leaf["type"],
+        leaf["agentId"],
+        leaf["tenant"],
+        leaf["sessionId"],
+        member("roomId"),
+        member("parentEventId"),
+        leaf["sequence"],
+        _micros(leaf["occurredAt"]),
+        _micros(leaf["receivedAt"]),
+        member("tool", ""),
+        member("outcome", ""),
+        None if latency is None else float(latency),
+        member("tokenCount"),
+        pact.get("id"),
+        pact.get("version"),
+        verdict["bound"],
+        verdict["valid"],
+        verdict.get("severity", ""),
+        [one["paramPath"] for one in violations],
+        [one["rule"] for one in violations],
+        [one["severity"] for one in violations],
+        verdict.get("omitted", 0),
+        source["partition"],
+        source["offset"],
+        source["index"],
     )
 
 
 def leaf_columns(leaf: Leaf) -> dict[str, object]:
     """`leaf_values` by column. Raises `InvalidInput` as it does."""
-    return dict(zip(LEAF_COLUMNS, leaf_values(leaf), strict=True))
+    return dict(zip(LEAF_COLUMNS, leaf_values(msgspec.to_builtins(leaf)), strict=True))
+
+
+def check_times(leaf: Leaf) -> None:
+    """Check that the leaf's times are times, in years that ClickHouse can hold. Raises `InvalidInput`."""
+    _micros(leaf.occurred_at)
+    _micros(leaf.received_at)
 
 
 def segment_values(header: SegmentHeader) -> tuple[object, ...]:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ledger_sealer.batch import read_batch
+from ledger_sealer.batch import sealable
 from ledger_sealer.published import read_segment
 from ledger_sealer.sealer import Log, SealerTask
 from pactstream import avro
@@ -81,7 +81,7 @@ def test_a_segment_covers_its_records_and_is_signed() -> None:
     ]
     published = read_segment(out[0].value)
     header = segment.open_sealed(published.header_bytes, published.note, ORIGIN, [LOG.signer.verifier])
-    leaves = [entry.data for value in batches for entry in read_batch(value)]
+    leaves = [event["leaf"] for value in batches for event in sealable(value)]
     assert header.leaves == header.tree_size == len(leaves) == 15
     assert (header.source.first_offset, header.source.next_offset) == (0, 10)
     assert header.root == merkle.MemoryTree(map(merkle.leaf_hash, leaves)).root().hex()
@@ -196,8 +196,8 @@ def openings(salt: str = "00" * 16, field: str = "params.amount") -> bytes:
         (poisoned(event_id="018f0000-0000-7000-8000-ffffffffffff"), "another agent, event or sequence"),
         (poisoned(private=b'{"params.amount":'), "openings cannot be read"),
         (poisoned(private=b'{"params.amount":{"salt":"00"}}'), "openings cannot be read"),
-        (poisoned(private=openings(salt="zz" * 16)), "openings cannot be read"),
-        (poisoned(private=openings(salt="00" * 15)), "a salt must have 16 bytes"),
+        (poisoned(private=openings(salt="zz" * 16)), "a salt must be 16 bytes"),
+        (poisoned(private=openings(salt="00" * 15)), "a salt must be 16 bytes"),
         (poisoned(private=openings(field="params.other")), "belongs to no commitment"),
     ],
 )
@@ -216,7 +216,7 @@ def test_a_poison_record_is_refused_and_leaves_no_trace(value: bytes | None, mes
 def test_a_refusal_never_quotes_a_private_value() -> None:
     private = b'{"params.amount":{"salt":"00","value":"SECRET"},}'
     with pytest.raises(InvalidInput) as caught:
-        read_batch(poisoned(private=private))
+        sealable(poisoned(private=private))
     assert "SECRET" not in repr(caught.value)
     assert caught.value.__cause__ is None
 
