@@ -12,6 +12,9 @@ class GatewaySettings(ServiceSettings):
     """What the gateway adds to the settings of every service."""
 
     gateway_port: int = Field(8080, description="Gateway: port it listens on.")
+    gateway_start_seconds: float = Field(
+        60, gt=0, description="Gateway: how long it waits for Kafka at its start before it gives up."
+    )
     gateway_admin_key_sha256: str = Field(
         "",
         pattern="^([0-9a-fA-F]{64})?$",

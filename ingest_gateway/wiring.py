@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 import anyio.to_thread
-from tenacity import before_sleep_log, retry, retry_if_exception_type, stop_after_delay, wait_fixed
+from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from ingest_gateway.access import Access
 from ingest_gateway.pact_store import PactStore
@@ -21,7 +21,7 @@ from pactstream.kafka.publisher import Publisher
 from pactstream.kafka.table import Changes
 from pactstream.web import RateLimiter
 
-_START_SECONDS = 60
+_CATCH_UP_SECONDS = 15.0
 _READY_SECONDS = 2.0
 _TRANSACTIONAL_ID = "control-plane"
 _log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def build(settings: GatewaySettings) -> Parts:
     """
     directory, pacts = TenantDirectory(settings), PactBook(settings)
     try:
-        _read_all(directory, pacts)
+        _read_all(directory, pacts, settings.gateway_start_seconds)
     except Retryable as error:
         directory.close()
         pacts.close()
@@ -76,17 +76,17 @@ def build(settings: GatewaySettings) -> Parts:
     )
 
 
-@retry(
-    retry=retry_if_exception_type(Retryable),
-    wait=wait_fixed(0.5),
-    stop=stop_after_delay(_START_SECONDS),
-    before_sleep=before_sleep_log(_log, logging.INFO),
-    reraise=True,
-)
-def _read_all(directory: TenantDirectory, pacts: PactBook) -> None:
+def _read_all(directory: TenantDirectory, pacts: PactBook, seconds: float) -> None:
     # Before this, a valid key would look unknown.
-    directory.table.catch_up()
-    pacts.table.catch_up()
+    attempts = Retrying(
+        retry=retry_if_exception_type(Retryable),
+        wait=wait_fixed(0.5),
+        stop=stop_after_delay(seconds),
+        before_sleep=before_sleep_log(_log, logging.INFO),
+        reraise=True,
+    )
+    for table in (directory.table, pacts.table):
+        attempts(table.catch_up, min(seconds, _CATCH_UP_SECONDS))
 
 
 def _readiness(directory: TenantDirectory, pacts: PactBook) -> Callable[[], Awaitable[bool]]:

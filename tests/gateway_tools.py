@@ -209,7 +209,7 @@ class TestGateway:
 
 
 def make_gateway(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> TestGateway:
-    """Two tenants: Acme with Atlas, a second and a paused agent, and a pact; another with a stranger and its pact."""
+    """Acme with Atlas, a second and a paused agent, and a pact; another tenant with a stranger and its pact."""
     monkeypatch.setattr(tenants_module, "Table", MemoryTable)
     monkeypatch.setattr(pacts_module, "Table", MemoryTable)
     admin = hashlib.sha256(ADMIN_KEY.encode()).hexdigest()

@@ -118,7 +118,7 @@ def test_packed_bodies_must_be_whole_and_alone(
 
 
 def test_a_zstd_window_beyond_8_mib_is_refused(gateway: TestGateway) -> None:
-    options = {zstd.CompressionParameter.window_log: 27}
+    options: dict[int, int] = {zstd.CompressionParameter.window_log: 27}
     compressor = zstd.ZstdCompressor(options=options)
     packed = compressor.compress(body(call())) + compressor.flush()
     answer = gateway.post_events(packed, headers={"Content-Encoding": "zstd"})

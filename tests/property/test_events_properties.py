@@ -1,0 +1,109 @@
+"""The edge parser on arbitrary input: never an error of its own, one result for each event, in order."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pactstream import avro
+from pactstream.errors import InvalidInput
+from pactstream.events.avro_form import to_avro
+from pactstream.events.parse import MAX_EVENTS, Accepted, Parsed, Rejected, parse_events
+from pactstream.ids import derived_event_id
+
+NOW = 1_790_000_000_000_000
+GOOD = (
+    '{"type":"tool_call","sessionId":"s-%d","agentId":"76cf31d6-ffe3-4a5c-8748-021114aa8066","tool":"t",'
+    '"params":{"n":%d},"outcome":"success","attemptedAt":"2026-05-13T10:00:00Z"}'
+)
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(st.characters(codec=None))
+)
+JSON = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+)
+MEMBERS = ("type", "sessionId", "agentId", "tool", "params", "outcome", "attemptedAt", "metadata", "pactId")
+
+
+def outcome(body: bytes) -> list[Parsed] | None:
+    """The results, or None where the body as a whole is refused; any other error fails the test."""
+    try:
+        return parse_events(body, received_at_micros=NOW)
+    except InvalidInput as error:
+        return None if error.details else []
+
+
+@given(st.binary(max_size=300))
+@example(b'{"events":[' * 50)
+@example(b'{"events":["\\')
+@example(b'{"events":[{]}')
+@example(b"\xef\xbb\xbf{}")
+def test_arbitrary_bytes(body: bytes) -> None:
+    outcome(body)
+    outcome(b'{"events":[' + body + b"]}")
+
+
+@given(st.text(alphabet='{}[],:"\\ \n0e-.NaItrufls\ud800é', max_size=120))
+def test_nearly_json(text: str) -> None:
+    body = text.encode("utf-8", "surrogatepass")
+    outcome(body)
+    outcome(b'{"events":[' + body + b"]}")
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads(GOOD % (0, 0))
+    for name in draw(st.lists(st.sampled_from(MEMBERS), max_size=3)):
+        event[name] = draw(JSON)
+    return event
+
+
+@given(st.lists(st.none() | mutated() | JSON, min_size=1, max_size=8))
+def test_every_event_has_one_result_in_its_place(events: list[Any]) -> None:
+    # None stands for a good event, recognised by its number.
+    texts = [GOOD % (at, at) if event is None else json.dumps(event) for at, event in enumerate(events)]
+    results = outcome(('{"events":[' + ",".join(texts) + "]}").encode())
+    assert results is not None
+    assert len(results) == len(events)
+    for at, (event, result) in enumerate(zip(events, results, strict=True)):
+        if event is None:
+            assert isinstance(result, Accepted)
+            assert result.event.session_id == f"s-{at}"
+        elif isinstance(result, Rejected):
+            assert all(detail.path.startswith(f"events[{at}]") for detail in result.details)
+        else:
+            # What is accepted can be written.
+            record = to_avro(result, event_id=derived_event_id("t", b"", at), pact_version=None)
+            batch = dict.fromkeys(("tenant_id", "tenant_pseudonym", "agent_id", "key_id", "request_id"), "x")
+            encoded = avro.encode("TelemetryBatch", batch | {"received_at_micros": NOW, "events": [record]})
+            assert avro.decode_as("TelemetryBatch", encoded)["events"] == [record | _absent(record)]
+
+
+def _absent(record: dict[str, Any]) -> dict[str, None]:
+    """The members that the record leaves to their default."""
+    names = ("tool", "params", "outcome", "latency_ms", "error_message", "input", "output", "token_count")
+    return {name: None for name in (*names, "reason", "metadata") if name not in record}
+
+
+@given(
+    st.integers(1, 6),
+    st.sampled_from([b"NaN", b'"\\udc00"', b"[" * 300 + b"]" * 300, b'{"a":1,"a":1}', b"1e999"]),
+)
+def test_one_event_beyond_i_json_costs_no_other(count: int, poison: bytes) -> None:
+    good = [(GOOD % (at, at)).encode() for at in range(count)]
+    bad = (GOOD % (99, 99)).encode().replace(b'{"n":99}', b'{"n":' + poison + b"}")
+    results = outcome(b'{"events":[' + b" ,\n".join([*good, bad, *good]) + b"]}")
+    assert results is not None
+    kinds = [type(one) for one in results]
+    assert kinds[:count] == kinds[count + 1 :] == [Accepted] * count
+    # An exponent is no fault of the syntax: the pact judges the number.
+    assert kinds[count] is (Accepted if poison == b"1e999" else Rejected)
+
+
+@given(st.integers(MAX_EVENTS + 1, 2_000), st.booleans())
+def test_too_many_events_are_refused_together(count: int, clean: bool) -> None:
+    body = b'{"events":[' + b",".join([b"1" if clean else b"NaN"] * count) + b"]}"
+    assert outcome(body) is None
