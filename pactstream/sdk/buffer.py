@@ -71,7 +71,7 @@ class Buffer:
         self._bytes = 0
         self._queued = self._done = 0
         self._flush_before = 0.0
-        self._hurries = 0
+        self._end_pause = False
         self._closed = False
         self.abandoned = False
         self.counts = Counts()
@@ -129,6 +129,7 @@ class Buffer:
                 self._work.wait(self._seconds_left())
             batch = self._next_batch()
             self._in_flight = batch
+            self._end_pause = False
             return batch
 
     def _is_due(self) -> bool:
@@ -172,11 +173,11 @@ class Buffer:
         self.counts.dropped += events
         self.counts.undeclared += events
 
-    def hurry(self) -> None:
-        """Make everything recorded until now due at once, and cut short a pause between attempts."""
+    def hurry(self, *, end_pause: bool = False) -> None:
+        """Make everything recorded until now due; with `end_pause`, end a pause between attempts too."""
         with self._work:
             self._flush_before = clock.monotonic_seconds()
-            self._hurries += 1
+            self._end_pause = self._end_pause or end_pause
             self._work.notify()
 
     def wait_settled(self, timeout: float | None) -> bool:
@@ -189,7 +190,7 @@ class Buffer:
         """Take no more events; those in the queue are due at once."""
         with self._work:
             self._closed = True
-        self.hurry()
+        self.hurry(end_pause=True)
 
     def abandon(self) -> list[Entry]:
         """Give up what is still queued, and end the sender's pause; the entries given up."""
@@ -205,12 +206,15 @@ class Buffer:
             return given_up
 
     def pause(self, seconds: float, *, hurriable: bool) -> None:
-        """The sender's wait between two attempts; `hurry` ends it if it is `hurriable`, `abandon` always."""
+        """The sender's wait between two attempts; `hurry` ends it if it is `hurriable`, `abandon` always.
+
+        A `hurry` since the last attempt began counts, so that one that comes just before the pause is not lost.
+        """
         deadline = clock.monotonic_seconds() + seconds
         with self._work:
-            hurries = self._hurries
-            while not self.abandoned:
+            while not self.abandoned and not (hurriable and self._end_pause):
                 left = deadline - clock.monotonic_seconds()
-                if left <= 0 or (hurriable and self._hurries != hurries):
-                    return
+                if left <= 0:
+                    break
                 self._work.wait(left)
+            self._end_pause = False

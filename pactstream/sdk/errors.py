@@ -41,6 +41,10 @@ class PactViolation(PactstreamError):
         super().__init__(f"the pact forbids this call ({verdict.severity}): {verdict.summary()}")
         self.verdict = verdict
 
+    def __reduce__(self) -> tuple[type[PactViolation], tuple[Verdict]]:
+        # Exceptions pickle their text only; a process pool hands this one on with its verdict.
+        return type(self), (self.verdict,)
+
 
 class PreflightUnavailable(PactstreamError):
     """`block_on` is set and no verdict could be had before the call, so the tool was not called."""

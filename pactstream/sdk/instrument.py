@@ -41,7 +41,18 @@ class Binder:
         self._positional_only = frozenset(p.name for p in parameters if p.kind is p.POSITIONAL_ONLY)
         self._rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "args")
         self._defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+        self._check_exclude(parameters, exclude)
         self._hidden = frozenset(exclude) | {name for name in positional[:1] if name in ("self", "cls")}
+
+    @staticmethod
+    def _check_exclude(parameters: Collection[inspect.Parameter], exclude: Collection[str]) -> None:
+        if isinstance(exclude, str):
+            raise TypeError("exclude must be several names, not one text")
+        unknown = set(exclude) - {p.name for p in parameters}
+        takes_any = not parameters or any(p.kind is p.VAR_KEYWORD for p in parameters)
+        if unknown and not takes_any:
+            # A mistyped name would send the very secret that it was to keep back.
+            raise ValueError(f"exclude names no parameter: {', '.join(sorted(unknown))}")
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """The arguments of one call; never raises."""
@@ -263,8 +274,10 @@ async def _awaited(call: Call, work: Callable[[], Coroutine[Any, Any, Any]]) -> 
 
 def _checked_name(name: str) -> str:
     try:
-        return msgspec.convert(name, ToolName)
-    except msgspec.ValidationError as error:
+        checked = msgspec.convert(name, ToolName)
+        checked.encode()
+        return checked
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
         raise ValueError(f"{name[:200]!r} cannot be the name of a tool: {error}") from None
 
 

@@ -29,7 +29,7 @@ class Receipt:
 
     __slots__ = ("_callbacks", "_hurry", "_verdict", "error", "event_id", "status")
 
-    def __init__(self, event_id: str, hurry: Callable[[], None]) -> None:
+    def __init__(self, event_id: str, hurry: Callable[[], bool]) -> None:
         self.event_id = event_id
         self.status: Status = "pending"
         self.error: str | None = None
@@ -41,14 +41,14 @@ class Receipt:
         """Wait up to `timeout` seconds (None: as long as it takes) for the server's verdict.
 
         Buffered events are sent at once instead of at the next flush. None means: no pact was in scope, the
-        event did not arrive, or time is up; `status` tells which. Never raises. Inside a coroutine, `await`
-        the receipt.
+        event did not arrive, or time is up; `status` tells which. Never raises, and does not wait in a
+        callback. Inside a coroutine, `await` the receipt.
         """
         if self.status == "pending":
             settled = threading.Event()
             self._when_settled(settled.set)
-            self._hurry()
-            settled.wait(timeout)
+            if self._hurry():
+                settled.wait(timeout)
         return self._verdict
 
     def __await__(self) -> Generator[object, None, Verdict | None]:
@@ -65,6 +65,8 @@ class Receipt:
         """Fix the fate of the event and wake whoever waits for it (the SDK's own part, once per event)."""
         self._verdict, self.error = verdict, error
         self.status = status
+        # A receipt that is kept must not keep a whole Telemetry alive.
+        self._hurry = _too_late
         self._run_callbacks()
 
     def forget(self, error: str) -> None:
@@ -89,6 +91,10 @@ class Receipt:
 
     def __repr__(self) -> str:
         return f"Receipt(event_id={self.event_id!r}, status={self.status!r})"
+
+
+def _too_late() -> bool:
+    return False
 
 
 def _wake(loop: asyncio.AbstractEventLoop, settled: asyncio.Event) -> None:

@@ -110,13 +110,14 @@ class Recorder:
         Raises:
             InvalidInput: with `check`, it is not one that the gateway takes.
         """
-        declares = self.buffer.claim_undeclared() if self.buffer.counts.undeclared else 0
-        if declares:
-            event.metadata = {**(event.metadata or {}), DROPS_KEY: declares}
         encoded = _encoder.encode(event)
         if check:
             _check(encoded)
-        receipt = Receipt(str(event.event_id), self.buffer.hurry)
+        declares = self.buffer.claim_undeclared() if self.buffer.counts.undeclared else 0
+        if declares:
+            event.metadata = {**(event.metadata or {}), DROPS_KEY: declares}
+            encoded = _encoder.encode(event)
+        receipt = Receipt(str(event.event_id), self.hurry)
         LAST_RECEIPT.set(receipt)
         if not self.sender.started:
             self.sender.start()
@@ -127,11 +128,16 @@ class Recorder:
             self.reports.report("dropped", reason)
         return receipt
 
+    def hurry(self, *, end_pause: bool = False) -> bool:
+        """Send what is buffered at once; whether the caller may wait for it (the sending thread may not)."""
+        self.buffer.hurry(end_pause=end_pause)
+        return not self.sender.is_this_thread
+
     def invalid(self, what: str, error: Exception) -> Receipt:
         """Report an event that cannot be recorded; a receipt that says so."""
         message = f"{what}: {str(error)[:300]}"
         self.reports.report("invalid", message)
-        receipt = Receipt("", self.buffer.hurry)
+        receipt = Receipt("", self.hurry)
         receipt.settle("invalid", error=message)
         return receipt
 

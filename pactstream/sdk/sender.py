@@ -76,12 +76,16 @@ class Sender:
             return
         try:
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name="pactstream-telemetry", daemon=True)
-                thread.start()
-                self._thread = thread
+                self._thread = threading.Thread(target=self._run, name="pactstream-telemetry", daemon=True)
+                self._thread.start()
         except RuntimeError as error:
             # No more threads, or the interpreter is going down; the next event tries again.
+            self._thread = None
             self._reports.report("delayed", f"cannot start the sending thread: {error}")
+        except BaseException:
+            # An interrupt that came in between.
+            self._thread = None
+            raise
         finally:
             self._starting.release()
 
@@ -91,6 +95,11 @@ class Sender:
             self._thread.join(timeout)
 
     def _run(self) -> None:
+        # start() may fail (next to the recursion limit, say) when the thread is already running: then it is not
+        # the one that sends, and leaves, since there must never be two.
+        with self._starting:
+            if not self.is_this_thread:
+                return
         while batch := self._buffer.take():
             try:
                 fates = self._deliver(batch)

@@ -139,8 +139,10 @@ def open_scope(
 
 def _usable(recorder: Recorder, name: str, value: object, kind: Any) -> Any:
     try:
+        if isinstance(value, str):
+            value.encode()
         return None if value is None else msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
         recorder.invalid(f"session: {name}", error)
         return None
 

@@ -258,7 +258,8 @@ class Telemetry:
 
         Raises:
             TypeError: a generator function, or a bare `staticmethod` or `classmethod` object.
-            ValueError: a name longer than 128 characters or with control characters, or a `pact_id` not a UUID.
+            ValueError: a name longer than 128 characters or with control characters, a `pact_id` that is no
+                UUID, or an excluded parameter that does not exist.
         """
 
         def wrap(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -274,8 +275,7 @@ class Telemetry:
         Whether everything recorded before this call is settled. Blocks: in a coroutine, use
         `await asyncio.to_thread(tel.flush)`. False at once when called from a callback.
         """
-        self._recorder.buffer.hurry()
-        if self._recorder.sender.is_this_thread:
+        if not self._recorder.hurry(end_pause=True):
             return False
         return self._recorder.buffer.wait_settled(timeout)
 

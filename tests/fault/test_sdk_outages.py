@@ -88,6 +88,16 @@ def test_flush_cuts_a_back_off_short(gateway: Gateway) -> None:
         assert receipt.status == "accepted"
 
 
+def test_asking_for_verdicts_does_not_press_a_failing_gateway(gateway: Gateway) -> None:
+    gateway.replies.append(answer(503))
+    with gateway.telemetry(retry_first_seconds=600, retry_max_seconds=600, batch_size=1) as tel:
+        receipt = tel.tool_call(tool="t")
+        wait_until(lambda: tel.stats().retries == 1)
+        for _ in range(5):
+            assert receipt.verdict(timeout=0.01) is None
+        assert len(gateway.requests) == 1
+
+
 def test_a_gateway_that_comes_back_gets_everything_once() -> None:
     port = free_port()
     down = Gateway(port=port)

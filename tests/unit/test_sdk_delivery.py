@@ -362,13 +362,56 @@ def test_flush_returns_false_when_time_is_up_and_true_when_all_is_settled(
     assert tel.flush(5)
 
 
-def test_flush_from_a_callback_does_not_wait_for_itself(gateway: Gateway) -> None:
+def test_a_callback_does_not_wait_for_itself(gateway: Gateway) -> None:
+    results: list[object] = []
+
+    def callback(event_id: str, verdict: Verdict) -> None:
+        if not results:
+            results.append(own.flush(None))
+            results.append(own.tool_call(tool="t", pact_id=PACT).verdict(None))
+
+    with gateway.telemetry(on_verdict=callback) as own:
+        assert own.tool_call(tool="t", pact_id=PACT).verdict(5)
+        wait_until(lambda: own.stats().accepted == 2)
+    assert results == [False, None]
+
+
+def test_a_callback_may_close(gateway: Gateway) -> None:
     results: list[bool] = []
-    with gateway.telemetry() as tel:
-        tel._recorder.sender._on_verdict = lambda *_: results.append(tel.flush(5))
-        assert tel.tool_call(tool="t", pact_id=PACT).verdict(5)
-        assert tel.flush(5)
+    own: Telemetry = gateway.telemetry(on_verdict=lambda *_: results.append(own.close()))
+    own.tool_call(tool="t", pact_id=PACT)
+    assert own.close()
     assert results == [False]
+
+
+def test_a_thread_that_cannot_start_is_tried_again(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_more(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    problems: list[TelemetryProblem] = []
+    with gateway.telemetry(on_error=problems.append) as tel:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", no_more)
+            tel.tool_call(tool="a")
+        tel.tool_call(tool="b")
+        assert tel.flush(5)
+        assert [event["tool"] for event in gateway.events] == ["a", "b"]
+    assert [problem.kind for problem in problems] == ["delayed"]
+
+
+def test_an_invalid_event_does_not_use_up_the_declaration_of_drops(gateway: Gateway) -> None:
+    gateway.accepting.clear()
+    with gateway.telemetry(max_buffered_events=25) as tel:
+        for _ in range(25):
+            tel.tool_call(tool="t")
+        wait_until(lambda: gateway.requests)
+        for _ in range(28):
+            tel.tool_call(tool="t")
+        gateway.accepting.set()
+        assert tel.flush(5)
+        assert tel.tool_call(tool="").status == "invalid"
+        tel.tool_call(tool="last")
+    assert gateway.events[-1]["metadata"] == {"pactstream_dropped_events": 3}
 
 
 def test_close_delivers_and_takes_no_more(gateway: Gateway) -> None:

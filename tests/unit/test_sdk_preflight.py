@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,14 @@ from typing import Any
 
 import pytest
 
-from pactstream.sdk import PactViolation, PreflightUnavailable, Telemetry, TelemetryProblem, last_receipt
+from pactstream.sdk import (
+    PactViolation,
+    PreflightUnavailable,
+    Telemetry,
+    TelemetryProblem,
+    Verdict,
+    last_receipt,
+)
 from tests.sdk_gateway import AGENT, PACT, VIOLATED, Gateway, Reply, answer, hang_up, serving, wait_until
 
 
@@ -86,6 +94,12 @@ def test_a_forbidden_call_is_not_made(gateway: Gateway, mode: str) -> None:
     assert "latencyMs" not in call_event
     assert "destination breaks allowList" in call_event["errorMessage"]
     assert end["outcome"] == "failure"
+
+
+def test_a_violation_survives_pickling() -> None:
+    violation = PactViolation(Verdict(valid=False, severity="major"))
+    copy = pickle.loads(pickle.dumps(violation))
+    assert (copy.verdict, str(copy)) == (violation.verdict, str(violation))
 
 
 def test_the_denied_call_has_a_receipt(gateway: Gateway) -> None:
