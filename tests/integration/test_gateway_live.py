@@ -27,9 +27,14 @@ from pactstream.devstack.reporter import Quiet
 from pactstream.devstack.supervisor import Supervisor
 from pactstream.kafka import topics
 from pactstream.settings import KafkaSettings
-from tests.gateway_tools import ACME, ADMIN_KEY, ATLAS, EVENTS, SECOND, TREASURY, body, call, pact_document
+from tests.gateway_tools import ADMIN_KEY, EVENTS, body, call, pact_document
 from tests.kafka_tools import create_topics, read_all, service_settings
-from tests.stack import eventually
+from tests.stack import StackAddresses, eventually
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}"}
 
@@ -86,151 +91,190 @@ def _ready(process: Process) -> bool:
         return False
 
 
-@pytest.fixture
-def kafka(kafka_bootstrap: str, topic_prefix: str) -> KafkaSettings:
-    made = service_settings(kafka_bootstrap, topic_prefix)
+@pytest.fixture(scope="module")
+def kafka(stack: StackAddresses) -> KafkaSettings:
+    made = service_settings(stack.kafka_bootstrap, f"t{uuid4().hex[:12]}.")
     create_topics(made)
     return made
 
 
-@pytest.fixture
-def live(kafka: KafkaSettings, tmp_path: Path) -> Iterator[Process]:
-    with gateway(kafka, tmp_path) as process:
+@pytest.fixture(scope="module")
+def live(kafka: KafkaSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    with gateway(kafka, tmp_path_factory.mktemp("gateway")) as process:
         yield process
 
 
-def register(process: Process) -> str:
-    """Acme with two agents and Atlas's pact; returns a key with every scope."""
-    tenant = f"/api/v1/tenants/{ACME}"
+@dataclass
+class Acme:
+    """A tenant of one test's own, with two agents, a pact for the first, and a key with every scope."""
+
+    tenant: str
+    atlas: str
+    second: str
+    pact: str
+    key: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"X-Pact-Key": self.key}
+
+    def call(self, **changes: Any) -> dict[str, Any]:
+        return call(**{"agentId": self.atlas, "pactId": self.pact} | changes)
+
+    def document(self, **changes: Any) -> dict[str, Any]:
+        return pact_document(**{"agentId": self.atlas} | changes)
+
+
+def register(process: Process) -> Acme:
+    """A tenant, through the gateway's own interface."""
+    acme = Acme(str(uuid4()), str(uuid4()), str(uuid4()), str(uuid4()), key="")
+    path = f"/api/v1/tenants/{acme.tenant}"
     client = process.client
-    answers = [client.put(tenant, json={"name": "Acme"}, headers=ADMIN)]
+    answers = [client.put(path, json={"name": "Acme"}, headers=ADMIN)]
     answers += [
-        client.put(f"{tenant}/agents/{agent}", json={"name": "an agent"}, headers=ADMIN)
-        for agent in (ATLAS, SECOND)
+        client.put(f"{path}/agents/{agent}", json={"name": "an agent"}, headers=ADMIN)
+        for agent in (acme.atlas, acme.second)
     ]
     scopes = ["telemetry:write", "preflight", "pacts:read", "pacts:write"]
-    answers.append(client.post(f"{tenant}/keys", json={"label": "l", "scopes": scopes}, headers=ADMIN))
-    key: str = answers[-1].json()["key"]
-    put = client.put(f"/api/v1/pacts/{TREASURY}", json=pact_document(), headers={"X-Pact-Key": key})
-    assert [one.status_code for one in (*answers, put)] == [201] * 5
-    return key
+    answers.append(client.post(f"{path}/keys", json={"label": "l", "scopes": scopes}, headers=ADMIN))
+    acme.key = answers[-1].json()["key"]
+    answers.append(client.put(f"/api/v1/pacts/{acme.pact}", json=acme.document(), headers=acme.headers))
+    assert [one.status_code for one in answers] == [201] * 5
+    return acme
 
 
-def batches(kafka: KafkaSettings) -> list[dict[str, Any]]:
-    """What stands in the topic, in order."""
+@pytest.fixture
+def acme(live: Process) -> Acme:
+    return register(live)
+
+
+def request_head(key: str, length: int) -> bytes:
+    """A request up to its body."""
+    lines = (
+        f"POST {EVENTS} HTTP/1.1",
+        "Host: gateway",
+        f"X-Pact-Key: {key}",
+        f"Content-Length: {length}",
+        "",
+        "",
+    )
+    return "\r\n".join(lines).encode()
+
+
+def batches(kafka: KafkaSettings, acme: Acme) -> list[dict[str, Any]]:
+    """What stands in the topic of this tenant, in order."""
     found = []
     for message in read_all(kafka, topics.BATCHES):
         batch = avro.decode_as("TelemetryBatch", message.value())
         assert message.key() == batch["agent_id"].encode()
         found.append(batch)
-    return found
+    return [one for one in found if one["tenant_id"] == acme.tenant]
 
 
-def test_what_is_answered_stands_in_kafka_and_nothing_else(live: Process, kafka: KafkaSettings) -> None:
-    key = register(live)
-    good, other = call(), call(agentId=SECOND, pactId=None)
-    bad = json.dumps(call(params={"amount": float("nan")})).encode()
-    content = (
-        b'{"events": [' + json.dumps(good).encode() + b"," + bad + b"," + json.dumps(other).encode() + b"]}"
-    )
-    answer = live.post_events(content, key)
+def test_what_is_answered_stands_in_kafka_and_nothing_else(
+    live: Process, kafka: KafkaSettings, acme: Acme
+) -> None:
+    bad = json.dumps(acme.call(params={"amount": float("nan")})).encode()
+    good = [json.dumps(one).encode() for one in (acme.call(), acme.call(agentId=acme.second, pactId=None))]
+    answer = live.post_events(b'{"events": [' + b", ".join((good[0], bad, good[1])) + b"]}", acme.key)
     assert (answer.status_code, answer.json()["accepted"]) == (207, 2)
     first, rejected, last = answer.json()["results"]
     assert rejected["error"]["code"] == "INVALID_INPUT"
-    for refused in (
-        live.post_events(b"not JSON", key),
-        live.post_events(bytes(10_000_000), key),
-        live.post_events(body(call()), key[:-1] + "x"),
-        live.post_events(body(call(agentId=str(uuid4()))), key),
-    ):
-        assert refused.status_code in (400, 401, 403, 413)
-    found = {one["agent_id"]: [event["event_id"] for event in one["events"]] for one in batches(kafka)}
-    assert found == {ATLAS: [first["eventId"]], SECOND: [last["eventId"]]}
+    refused = (
+        live.post_events(b"not JSON", acme.key),
+        live.post_events(bytes(10_000_000), acme.key),
+        live.post_events(zstd.compress(bytes(100 << 20)), acme.key, headers={"Content-Encoding": "zstd"}),
+        live.post_events(body(acme.call()), acme.key[:-1] + "x"),
+        live.post_events(body(acme.call(agentId=str(uuid4()))), acme.key),
+        live.post_events(body(acme.call(pactId=str(uuid4()))), acme.key),
+        live.post_events(body(acme.call(attemptedAt="2999-01-01T00:00:00Z")), acme.key),
+    )
+    assert [one.status_code for one in refused] == [400, 413, 413, 401, 403, 404, 422]
+    found = {one["agent_id"]: [event["event_id"] for event in one["events"]] for one in batches(kafka, acme)}
+    assert found == {acme.atlas: [first["eventId"]], acme.second: [last["eventId"]]}
 
 
-def test_one_agents_requests_keep_their_order(live: Process, kafka: KafkaSettings) -> None:
-    key = register(live)
-    sent = [live.post_events(body(call(), call()), key, headers={"X-Request-Id": f"r{n}"}) for n in range(30)]
+def test_one_agents_requests_keep_their_order(live: Process, kafka: KafkaSettings, acme: Acme) -> None:
+    content = body(acme.call(), acme.call())
+    sent = [live.post_events(content, acme.key, headers={"X-Request-Id": f"r{n}"}) for n in range(30)]
     expected = [result["eventId"] for answer in sent for result in answer.json()["results"]]
-    found = batches(kafka)
+    found = batches(kafka, acme)
     assert [one["request_id"] for one in found] == [f"r{n}" for n in range(30)]
     # Equal bodies name equal events: the pipeline behind keeps the first.
     assert [event["event_id"] for one in found for event in one["events"]] == expected
     assert len(set(expected)) == 2
 
 
-def test_two_gateways_never_make_one_version_twice(live: Process, kafka: KafkaSettings, tmp_path: Path) -> None:
-    key = register(live)
-    headers = {"X-Pact-Key": key}
-    path = f"/api/v1/pacts/{TREASURY}"
+def test_two_gateways_never_make_one_version_twice(
+    live: Process, kafka: KafkaSettings, tmp_path: Path, acme: Acme
+) -> None:
+    path = f"/api/v1/pacts/{acme.pact}"
     with gateway(kafka, tmp_path) as second, ThreadPoolExecutor(6) as pool:
 
         def write(n: int) -> httpx.Response:
-            process = (live, second)[n % 2]
-            answer = process.client.put(path, json=pact_document(name=f"name {n}"), headers=headers)
+            client = (live, second)[n % 2].client
+            document = acme.document(name=f"name {n}")
+            answer = client.put(path, json=document, headers=acme.headers)
             while answer.status_code == 503:  # outrun by others eight times
-                answer = process.client.put(path, json=pact_document(name=f"name {n}"), headers=headers)
-            seen = process.client.get(path, params={"version": answer.json()["version"]}, headers=headers)
+                answer = client.put(path, json=document, headers=acme.headers)
+            seen = client.get(path, params={"version": answer.json()["version"]}, headers=acme.headers)
             assert seen.json() == answer.json()  # who wrote it sees it at once
             return answer
 
         answers = list(pool.map(write, range(12)))
         assert [one.status_code for one in answers] == [201] * 12
         assert sorted(one.json()["version"] for one in answers) == list(range(2, 14))
-        listed = second.client.get(path + "/versions", headers=headers).json()["versions"]
+        listed = second.client.get(path + "/versions", headers=acme.headers).json()["versions"]
         assert [one["version"] for one in listed] == list(range(1, 14))
-    keys = [message.key() for message in read_all(kafka, topics.PACTS)]
-    assert len(keys) == len(set(keys)) == 13
+    keys = [message.key() or b"" for message in read_all(kafka, topics.PACTS)]
+    assert sorted(one for one in keys if one.startswith(acme.pact.encode())) == sorted(
+        f"{acme.pact}/{version}".encode() for version in range(1, 14)
+    )
 
 
-def test_a_change_on_one_gateway_reaches_the_other(live: Process, kafka: KafkaSettings, tmp_path: Path) -> None:
-    key = register(live)
+def test_a_change_on_one_gateway_reaches_the_other(
+    live: Process, kafka: KafkaSettings, tmp_path: Path, acme: Acme
+) -> None:
+    content = body(acme.call())
     with gateway(kafka, tmp_path) as second:
-        assert second.post_events(body(call()), key).status_code == 200
-        revoke = f"/api/v1/tenants/{ACME}/keys/{key.split('_')[2]}/revoke"
+        assert second.post_events(content, acme.key).status_code == 200
+        revoke = f"/api/v1/tenants/{acme.tenant}/keys/{acme.key.split('_')[2]}/revoke"
         assert live.client.post(revoke, headers=ADMIN).status_code == 200
-        assert live.post_events(body(call()), key).status_code == 401
-        eventually(lambda: second.post_events(body(call()), key).status_code == 401)
+        assert live.post_events(content, acme.key).status_code == 401
+        eventually(lambda: second.post_events(content, acme.key).status_code == 401)
 
 
-def test_a_stop_finishes_what_has_begun(live: Process, kafka: KafkaSettings) -> None:
-    key = register(live)
-    content = body(*[call() for _ in range(200)])
-    head = f"POST {EVENTS} HTTP/1.1\r\nHost: gateway\r\nX-Pact-Key: {key}\r\nContent-Length: {len(content)}\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", live.port)) as connection:
-        connection.sendall(head.encode() + content[:1_000])
-        eventually(lambda: live.client.get("/healthz").status_code == 200)
-        live.popen.send_signal(signal.SIGTERM)
-        eventually(lambda: "Shutting down" in live.log.read_text())
-        connection.sendall(content[1_000:])
-        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
-    assert answer.startswith(b"HTTP/1.1 200")
-    assert live.popen.wait(30) == 0
-    assert len(batches(kafka)[0]["events"]) == 200
-    log = live.log.read_text()
-    assert key not in log
-    assert ADMIN_KEY not in log
-
-
-def test_a_client_that_is_too_large_reads_413_and_no_reset(live: Process) -> None:
-    key = register(live)
-    for given, status in ((key, 413), ("wrong", 401)):
-        answer = live.post_events(bytes(10_000_000), given)
-        assert answer.status_code == status
-    # A connection is kept where nothing was wrong with it.
-    before = live.post_events(body(call()), key)
-    assert before.headers.get("connection", "keep-alive") == "keep-alive"
-
-
-def test_a_body_shorter_than_promised_is_408(kafka: KafkaSettings, tmp_path: Path) -> None:
-    with gateway(kafka, tmp_path, GATEWAY_BODY_TIMEOUT_SECONDS="0.5") as process:
-        key = register(process)
-        head = f"POST {EVENTS} HTTP/1.1\r\nHost: gateway\r\nX-Pact-Key: {key}\r\nContent-Length: 5000\r\n\r\n"
-        with socket.create_connection(("127.0.0.1", process.port), timeout=20) as connection:
-            connection.sendall(head.encode() + b'{"events": [')
+def test_a_stop_finishes_what_has_begun(kafka: KafkaSettings, tmp_path: Path, acme: Acme) -> None:
+    content = body(*[acme.call() for _ in range(200)])
+    with gateway(kafka, tmp_path) as process:
+        with socket.create_connection(("127.0.0.1", process.port)) as connection:
+            connection.sendall(request_head(acme.key, len(content)) + content[:1_000])
+            assert process.client.get("/healthz").status_code == 200
+            process.popen.send_signal(signal.SIGTERM)
+            eventually(lambda: "Shutting down" in process.log.read_text())
+            connection.sendall(content[1_000:])
             answer = b"".join(iter(lambda: connection.recv(65_536), b""))
-        assert answer.startswith(b"HTTP/1.1 408")
-        assert batches(kafka) == []
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert process.popen.wait(30) == 0
+        log = process.log.read_text()
+    assert len(batches(kafka, acme)[0]["events"]) == 200
+    assert acme.key not in log
+
+
+def test_a_client_that_is_too_large_reads_413_and_no_reset(live: Process, acme: Acme) -> None:
+    for given, status in ((acme.key, 413), ("wrong", 401)):
+        assert live.post_events(bytes(10_000_000), given).status_code == status
+
+
+def test_a_body_shorter_than_promised_is_408(kafka: KafkaSettings, tmp_path: Path, acme: Acme) -> None:
+    with (
+        gateway(kafka, tmp_path, GATEWAY_BODY_TIMEOUT_SECONDS="0.5") as process,
+        socket.create_connection(("127.0.0.1", process.port), timeout=20) as connection,
+    ):
+        connection.sendall(request_head(acme.key, 5_000) + b'{"events": [')
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert batches(kafka, acme) == []
 
 
 @contextmanager
@@ -249,31 +293,35 @@ def broker_of_our_own(data_dir: Path) -> Iterator[tuple[KafkaSettings, subproces
 
 def test_kafka_away_is_503_and_back_is_200(tmp_path: Path) -> None:
     with broker_of_our_own(tmp_path / "kafka") as (kafka, process), gateway(kafka, tmp_path) as ours:
-        key = register(ours)
-        assert ours.post_events(body(call()), key).status_code == 200
+        acme = register(ours)
+        assert ours.post_events(body(acme.call()), acme.key).status_code == 200
         process.send_signal(signal.SIGSTOP)
-        content = body(call(sessionId="away"))
-        answer = ours.post_events(content, key)
+        content = body(acme.call(sessionId="away"))
+        answer = ours.post_events(content, acme.key)
         assert (answer.status_code, answer.json()["code"]) == (503, "UNAVAILABLE")
         assert int(answer.headers["retry-after"]) >= 1
         eventually(lambda: ours.client.get("/readyz").status_code == 503, timeout=20)
         assert ours.client.get("/healthz").status_code == 200
         # What needs no Kafka goes on.
-        asked = {"agentId": ATLAS, "tool": "transfer_funds", "params": {}}
-        path = f"/api/v1/pacts/{TREASURY}/validate-call"
-        assert ours.client.post(path, json=asked, headers={"X-Pact-Key": key}).status_code == 200
+        asked = {"agentId": acme.atlas, "tool": "transfer_funds", "params": {}}
+        path = f"/api/v1/pacts/{acme.pact}/validate-call"
+        assert ours.client.post(path, json=asked, headers=acme.headers).status_code == 200
 
         process.send_signal(signal.SIGCONT)
-        again = eventually(lambda: _taken(ours.post_events(content, key)), timeout=30)
+        taken: list[httpx.Response] = []
+        eventually(lambda: _take(ours.post_events(content, acme.key), taken), timeout=30)
         eventually(lambda: ours.client.get("/readyz").status_code == 200, timeout=30)
-        (result,) = again.json()["results"]
-        found = [event["event_id"] for batch in batches(kafka) for event in batch["events"]]
+        (result,) = taken[0].json()["results"]
+        found = [event["event_id"] for batch in batches(kafka, acme) for event in batch["events"]]
         # The first attempt may have been written too, under the same id.
         assert set(found[1:]) == {result["eventId"]}
 
 
-def _taken(answer: httpx.Response) -> httpx.Response | None:
-    return answer if answer.status_code == 200 else None
+def _take(answer: httpx.Response, taken: list[httpx.Response]) -> bool:
+    """Keep the answer if it is a yes."""
+    if answer.status_code == 200:
+        taken.append(answer)
+    return bool(taken)
 
 
 def test_without_kafka_it_says_so_and_ends(tmp_path: Path) -> None:
