@@ -45,6 +45,10 @@ class NoteSignature:
     key_id: bytes
     signature: bytes
 
+    def line(self) -> str:
+        """The signature line with its newline."""
+        return f"— {self.name} {base64.b64encode(self.key_id + self.signature).decode()}\n"
+
 
 @dataclass(frozen=True, slots=True)
 class Note:
@@ -82,11 +86,8 @@ class NoteVerifier:
     _key: Ed25519PublicKey = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _check_name(self.name)
-        try:
-            object.__setattr__(self, "_key", Ed25519PublicKey.from_public_bytes(self.public_key))
-        except ValueError as error:
-            raise NoteError("an Ed25519 public key is 32 bytes long") from error
+        check_name(self.name)
+        object.__setattr__(self, "_key", ed25519(self.public_key))
         object.__setattr__(self, "key_id", key_id(self.name, ED25519, self.public_key))
 
     def verifies(self, text: str, signature: bytes) -> bool:
@@ -99,22 +100,12 @@ class NoteVerifier:
 
     def vkey(self) -> str:
         """The verifier key as text: `<name>+<key id, hexadecimal>+<base64(0x01 ‖ public key)>`."""
-        encoded = base64.b64encode(bytes([ED25519]) + self.public_key).decode()
-        return f"{self.name}+{self.key_id.hex()}+{encoded}"
+        return format_vkey(self.name, ED25519, self.public_key)
 
     @classmethod
     def from_vkey(cls, text: str) -> Self:
         """The key in a verifier key text. Raises `NoteError` unless it is exactly one of an Ed25519 key."""
-        # The name has no plus, but base64 has: split from the left.
-        name, _, rest = text.partition("+")
-        hex_id, _, encoded = rest.partition("+")
-        data = _decode_base64(encoded, "verifier key")
-        if data[:1] != bytes([ED25519]):
-            raise NoteError("the verifier key is not an Ed25519 key")
-        verifier = cls(name, data[1:])
-        if verifier.key_id.hex() != hex_id:
-            raise NoteError("the verifier key's id does not belong to its name and key")
-        return verifier
+        return cls(*parse_vkey(text, ED25519))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +130,27 @@ def key_id(name: str, signature_type: int, public_key: bytes) -> bytes:
     return sha256(name.encode() + b"\n" + bytes([signature_type]) + public_key).digest()[:_KEY_ID_BYTES]
 
 
+def format_vkey(name: str, signature_type: int, public_key: bytes) -> str:
+    """A verifier key as text (C2SP signed-note, "Verifier keys")."""
+    encoded = base64.b64encode(bytes([signature_type]) + public_key).decode()
+    return f"{name}+{key_id(name, signature_type, public_key).hex()}+{encoded}"
+
+
+def parse_vkey(text: str, signature_type: int) -> tuple[str, bytes]:
+    """Name and Ed25519 public key in a verifier key text of this signature type. Raises `NoteError`."""
+    # The name has no plus, but base64 has: split from the left.
+    name, _, rest = text.partition("+")
+    hex_id, _, encoded = rest.partition("+")
+    data = decode_base64(encoded, "verifier key")
+    if data[:1] != bytes([signature_type]):
+        raise NoteError(f"the verifier key is not an Ed25519 key of signature type {signature_type:#04x}")
+    check_name(name)
+    ed25519(data[1:])
+    if key_id(name, signature_type, data[1:]).hex() != hex_id:
+        raise NoteError("the verifier key's id does not belong to its name and key")
+    return name, data[1:]
+
+
 def sign_note(text: str, signers: Iterable[NoteSigner]) -> bytes:
     """The signed note over `text`. Raises `NoteError` for a text that no verifier would accept."""
     return format_note(text, [signer.sign(text) for signer in signers])
@@ -146,11 +158,7 @@ def sign_note(text: str, signers: Iterable[NoteSigner]) -> bytes:
 
 def format_note(text: str, signatures: Iterable[NoteSignature]) -> bytes:
     """A note from its text and finished signatures (the log's own, and later its witnesses')."""
-    lines = []
-    for one in signatures:
-        encoded = base64.b64encode(one.key_id + one.signature).decode()
-        lines.append(f"— {one.name} {encoded}\n")
-    data = f"{text}\n{''.join(lines)}".encode()
+    data = f"{text}\n{''.join(one.line() for one in signatures)}".encode()
     if parse_note(data).text != text:
         raise NoteError("the text must end in a newline")
     return data
@@ -175,7 +183,7 @@ def parse_note(data: bytes) -> Note:
     lines = tail[:-1].split("\n")
     if len(lines) > MAX_SIGNATURES:
         raise NoteError(f"a note has at most {MAX_SIGNATURES} signatures")
-    return Note(text + "\n", tuple(_parse_signature(line) for line in lines))
+    return Note(text + "\n", tuple(parse_signature_line(line) for line in lines))
 
 
 def open_note(data: bytes, verifiers: Sequence[Verifier]) -> Note:
@@ -224,7 +232,7 @@ class Checkpoint:
         origin, size, root, *extensions = lines
         if not _SIZE.fullmatch(size):
             raise NoteError("not a checkpoint: the size is not a decimal number")
-        root_hash = _decode_base64(root, "root hash")
+        root_hash = decode_base64(root, "root hash")
         if len(root_hash) != HASH_BYTES:
             raise NoteError("not a checkpoint: the root hash is not 32 bytes long")
         return cls(origin, int(size), root_hash, tuple(extensions))
@@ -246,24 +254,34 @@ def open_checkpoint(data: bytes, origin: str, verifiers: Sequence[Verifier]) -> 
     return checkpoint
 
 
-def _parse_signature(line: str) -> NoteSignature:
+def parse_signature_line(line: str) -> NoteSignature:
+    """The signature in a line (without its newline). Raises `NoteError` for anything else."""
     match = _SIGNATURE_LINE.fullmatch(line)
     if match is None:
         raise NoteError("a signature line is an em dash, a name and a base64 signature")
     name, encoded = match.groups()
-    _check_name(name)
-    data = _decode_base64(encoded, "signature")
+    check_name(name)
+    data = decode_base64(encoded, "signature")
     if len(data) <= _KEY_ID_BYTES:
         raise NoteError("a signature has a 4-byte key id and at least one byte")
     return NoteSignature(name, data[:_KEY_ID_BYTES], data[_KEY_ID_BYTES:])
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raise `NoteError` unless `name` can be a key's name."""
     if not name or "+" in name or any(map(str.isspace, name)):
         raise NoteError("a key name is not empty and has neither spaces nor plus signs")
 
 
-def _decode_base64(text: str, what: str) -> bytes:
+def ed25519(public_key: bytes) -> Ed25519PublicKey:
+    """The key in its 32 bytes (RFC 8032). Raises `NoteError`."""
+    try:
+        return Ed25519PublicKey.from_public_bytes(public_key)
+    except ValueError as error:
+        raise NoteError("an Ed25519 public key is 32 bytes long") from error
+
+
+def decode_base64(text: str, what: str) -> bytes:
     """Standard base64 (RFC 4648, section 4); one text for one value: no stray characters, no stray bits."""
     try:
         data = base64.b64decode(text, validate=True)

@@ -1,11 +1,13 @@
 """Segments: a log grows by segments, each closed by a header and a signed checkpoint.
 
 A header names the leaves it adds, the source offsets it covers without a gap, and the hash of the header
-before it. The header's hash stands in the checkpoint as an extension line: one signature covers all of it.
+before it. Its index and hash stand in the checkpoint as an extension line: one signature covers all of it, and
+whoever has the checkpoint knows how many segments to ask for.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import Annotated, Literal, NamedTuple
@@ -21,7 +23,7 @@ from pactstream.ledger.note import Checkpoint, NoteSigner, Verifier, open_checkp
 NO_SEGMENT = bytes(32)
 """What the first header has in place of a previous hash."""
 
-_EXTENSION = "segment "
+_EXTENSION = re.compile(r"segment (0|[1-9][0-9]{0,15}) ([0-9a-f]{64})", re.ASCII)
 
 
 class SegmentError(InvalidInput):
@@ -168,8 +170,16 @@ def check_chain(header: SegmentHeader, end: ChainEnd) -> None:
 
 def checkpoint_of(header: SegmentHeader, header_bytes: bytes) -> Checkpoint:
     """The checkpoint that closes the segment: the tree after it, and its header's hash as extension line."""
-    extension = f"{_EXTENSION}{header_hash(header_bytes).hex()}"
+    extension = f"segment {header.index} {header_hash(header_bytes).hex()}"
     return Checkpoint(header.origin, header.tree_size, bytes.fromhex(header.root), (extension,))
+
+
+def last_segment(checkpoint: Checkpoint) -> tuple[int, bytes]:
+    """Index and hash of the segment that a checkpoint closes. Raises `SegmentError` when it names none."""
+    match = _EXTENSION.fullmatch(checkpoint.extensions[0]) if len(checkpoint.extensions) == 1 else None
+    if match is None:
+        raise SegmentError("the checkpoint has no line `segment <index> <hash>`, or others too")
+    return int(match[1]), bytes.fromhex(match[2])
 
 
 _decode = msgspec.json.Decoder(SegmentHeader).decode

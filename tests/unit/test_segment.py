@@ -65,7 +65,7 @@ def test_segments_chain() -> None:
 def test_the_checkpoint_signs_tree_and_header() -> None:
     sealed = seal()
     checkpoint = open_checkpoint(sealed.note, ORIGIN, [SIGNER.verifier])
-    assert checkpoint == Checkpoint(ORIGIN, 3, bytes(range(32)), (f"segment {sealed.header_hash.hex()}",))
+    assert checkpoint == Checkpoint(ORIGIN, 3, bytes(range(32)), (f"segment 0 {sealed.header_hash.hex()}",))
     opened = segment.open_sealed(sealed.header_bytes, sealed.note, ORIGIN, [SIGNER.verifier])
     assert opened == sealed.header
 
