@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from evaluator_worker import metrics
@@ -11,10 +13,20 @@ from evaluator_worker.agent import AgentState, SeenBlock
 from pactstream import avro, clock
 from pactstream.control.pacts import PactBook
 from pactstream.errors import InvalidInput, Retryable
-from pactstream.kafka import topics
-from pactstream.kafka.records import Emit, Record, dead_letter_headers
+from pactstream.kafka import letters, topics
+from pactstream.kafka.config import MAX_MESSAGE_BYTES
+from pactstream.kafka.records import Emit, Record
 from pactstream.ledger.leaf import AgentHead, Source, build_leaf
 from pactstream.pacts import Verdict
+
+GROUP: Final = "evaluator"
+
+_log = logging.getLogger(__name__)
+
+# Many small parameters, each with its commitment and opening, make far more of a batch than came in: what does
+# not fit one record is written as several. The rest of a record is room for its other fields.
+MAX_EVALUATED_BYTES: Final = MAX_MESSAGE_BYTES - 64 * 1_024
+_EVENT_OVERHEAD_BYTES: Final = 128
 
 # The gateway stamped a version that this process has not read yet: it is on its way.
 _PACT_WAIT_SECONDS = 5.0
@@ -66,24 +78,19 @@ class EvaluatorTask:
         """Judge one batch.
 
         Raises:
-            InvalidInput: it is not a batch, or its key is not its agent.
+            InvalidInput: it is not a batch.
             Retryable: it names a pact version that has not arrived here.
         """
         batch = avro.decode_as("TelemetryBatch", record.value)
         agent_id = batch["agent_id"]
         if record.key != agent_id.encode():
-            raise InvalidInput("the record's key is not the batch's agent: its order would not hold")
+            fault = InvalidInput("the record's key is not the batch's agent: its order would not hold")
+            self._refuse(batch, record, fault, None, emit)
+            return len(batch["events"])
         agent = self._agents.get(agent_id) or AgentState()
         outcome = self._judge_batch(batch, record, agent)
         for index, error in outcome.refused:
-            headers = [*record.headers, *dead_letter_headers(record, error, event_index=index)]
-            emit(
-                topics.BATCHES + ".dlq",
-                agent_id.encode(),
-                record.value,
-                partition=self._partition,
-                headers=headers,
-            )
+            self._refuse(batch, record, error, index, emit)
         if outcome.events:
             self._agents[agent_id] = agent
             self._write(batch, record, outcome, emit)
@@ -98,6 +105,31 @@ class EvaluatorTask:
             chain = {"sequence": head.sequence, "head": head.leaf_hash}
             self._log(emit, agent_id, avro.encode("AgentChain", chain))
         self._changed.clear()
+
+    def _refuse(
+        self, batch: dict[str, Any], record: Record, error: InvalidInput, index: int | None, emit: Emit
+    ) -> None:
+        """Write a dead letter: for one event a batch of it alone, so that a replay touches no neighbour."""
+        _log.warning(
+            "dead letter: tenant %s, %s[%d]@%d, event %s: %s",
+            batch["tenant_id"],
+            record.topic,
+            record.partition,
+            record.offset,
+            "-" if index is None else index,
+            error,
+        )
+        alone = None if index is None else {**batch, "events": [batch["events"][index]]}
+        letters.write(
+            emit,
+            topics.BATCHES,
+            record,
+            error,
+            group=GROUP,
+            value=None if alone is None else avro.encode("TelemetryBatch", alone),
+            event_index=index,
+            tenant=batch["tenant_id"],
+        )
 
     def _judge_batch(self, batch: dict[str, Any], record: Record, agent: AgentState) -> _Outcome:
         outcome = _Outcome(agent.head)
@@ -118,6 +150,7 @@ class EvaluatorTask:
                     source=Source(index, record.offset, record.partition, topics.BATCHES),
                     head=outcome.head,
                 )
+                _check_size(len(built.leaf) + len(built.private or b""))
             except InvalidInput as error:
                 outcome.refused.append((index, error))
                 continue
@@ -158,11 +191,11 @@ class EvaluatorTask:
             "source_topic": topics.BATCHES,
             "source_partition": record.partition,
             "source_offset": record.offset,
-            "events": outcome.events,
         }
-        value = avro.encode("EvaluatedBatch", evaluated)
-        # The same partition as the source: an agent's leaves stay in one log.
-        emit(topics.EVALUATED, batch["agent_id"].encode(), value, partition=self._partition)
+        for events in _parts(outcome.events):
+            value = avro.encode("EvaluatedBatch", {**evaluated, "events": events})
+            # The same partition as the source: an agent's leaves stay in one log.
+            emit(topics.EVALUATED, batch["agent_id"].encode(), value, partition=self._partition)
 
     def _remember(
         self, agent_id: str, agent: AgentState, received_at_micros: int, outcome: _Outcome, emit: Emit
@@ -180,3 +213,22 @@ class EvaluatorTask:
 
     def _log(self, emit: Emit, key: str, value: bytes | None) -> None:
         emit(topics.EVALUATOR_STATE, key.encode(), value, partition=self._partition)
+
+
+def _check_size(judged_bytes: int) -> None:
+    if judged_bytes + _EVENT_OVERHEAD_BYTES > MAX_EVALUATED_BYTES:
+        raise InvalidInput(f"judged, the event has {judged_bytes} bytes: more than one record holds")
+
+
+def _parts(events: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """The events in order, in as few lists as fit one record each."""
+    part: list[dict[str, Any]] = []
+    size = 0
+    for event in events:
+        needed = len(event["leaf"]) + len(event["private"] or b"") + _EVENT_OVERHEAD_BYTES
+        if part and size + needed > MAX_EVALUATED_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(event)
+        size += needed
+    yield part

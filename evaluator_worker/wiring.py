@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from evaluator_worker.settings import EvaluatorSettings
-from evaluator_worker.task import EvaluatorTask, Memory
+from evaluator_worker.task import GROUP, EvaluatorTask, Memory
 from pactstream.control.pacts import PactBook
 from pactstream.kafka import topics
 from pactstream.kafka.processor import Plan, Processor
-
-GROUP = "evaluator"
 
 
 def build(settings: EvaluatorSettings, pacts: PactBook) -> Processor:

@@ -31,8 +31,8 @@ from tenacity.nap import sleep_using_event
 
 from pactstream import clock
 from pactstream.errors import Backpressure, Fatal, InvalidInput, Retryable
-from pactstream.kafka import changelog, config, metrics, topics
-from pactstream.kafka.records import Headers, Record, Task, dead_letter_headers
+from pactstream.kafka import changelog, config, letters, metrics, topics
+from pactstream.kafka.records import Headers, Record, Task
 from pactstream.settings import ServiceSettings
 
 _log = logging.getLogger(__name__)
@@ -219,15 +219,8 @@ class _Session:
             # A record that can never be processed must not hold up those behind it.
             _log.warning("dead letter: %s[%d]@%d: %s", record.topic, record.partition, record.offset, error)
             metrics.DEAD_LETTERS.labels(self._plan.group).inc()
-            outbox = [
-                (
-                    self._plan.source + ".dlq",
-                    record.key or b"",
-                    record.value,
-                    record.partition,
-                    [*record.headers, *dead_letter_headers(record, error)],
-                )
-            ]
+            outbox.clear()
+            letters.write(emit, self._plan.source, record, error, group=self._plan.group)
             events = 1
         for topic, key, value, partition, headers in outbox:
             self._emit(topic, key, value, partition=partition, headers=headers)

@@ -56,17 +56,3 @@ class Task(Protocol):
 
     def flush(self, emit: Emit) -> None:
         """Write what changed since the last call, state included, before the transaction commits."""
-
-
-def dead_letter_headers(record: Record, error: Exception, *, event_index: int | None = None) -> Headers:
-    """Headers that say where a dead letter came from and why; its key and value are those of the source."""
-    headers = [
-        ("error.class", type(error).__name__.encode()),
-        ("error.message", str(error)[:1_000].encode("utf-8", "replace")),
-        ("source.topic", record.topic.encode()),
-        ("source.partition", str(record.partition).encode()),
-        ("source.offset", str(record.offset).encode()),
-    ]
-    if event_index is not None:
-        headers.append(("source.event_index", str(event_index).encode()))
-    return headers

@@ -13,6 +13,7 @@ from evaluator_worker.agent import SeenBlock, SeenEvents
 from evaluator_worker.task import EvaluatorTask, Memory
 from pactstream import avro
 from pactstream.errors import InvalidInput, Retryable
+from pactstream.kafka.config import MAX_MESSAGE_BYTES
 from pactstream.kafka.records import Headers, Record
 from pactstream.ledger import merkle
 from pactstream.ledger.leaf import GENESIS, Leaf, agent_link, parse_leaf
@@ -188,10 +189,13 @@ def test_a_bad_event_goes_to_the_dead_letters_and_its_neighbours_are_judged() ->
     bad = call(event_id="not-a-uuid")
     task().process(record(call(), bad, call()), written)
     assert [leaf.source.index for leaf in written.leaves()] == [0, 2]
-    ((topic, key, _, _, headers),) = [one for one in written.records if one[0].endswith(".dlq")]
+    ((topic, key, value, _, headers),) = [one for one in written.records if one[0].endswith(".dlq")]
     assert (topic, key) == ("telemetry.batches.dlq", AGENT.encode())
     assert dict(headers)["source.event_index"] == b"1"
+    assert dict(headers)["tenant"] == b"t"
     assert dict(headers)["error.message"] == b"eventId is not a UUID"
+    # The letter holds that event alone: replayed, it touches no neighbour, however long ago those were judged.
+    assert [event["event_id"] for event in avro.decode_as("TelemetryBatch", value)["events"]] == ["not-a-uuid"]
 
 
 @pytest.mark.parametrize(
@@ -206,8 +210,38 @@ def test_what_is_no_batch_is_refused_before_state_changes(value: bytes | None) -
 
 
 def test_a_key_that_is_not_the_agent_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="key"):
-        task().process(record(call(), key="another"), Written())
+    one, written = task(), Written()
+    refused = record(call(), key="another")
+    assert one.process(refused, written) == 1
+    ((topic, key, value, partition, headers),) = written.records
+    assert (topic, key, value, partition) == ("telemetry.batches.dlq", b"another", refused.value, 3)
+    assert dict(headers)["tenant"] == b"t"
+    assert b"key" in dict(headers)["error.message"]
+
+
+def test_what_does_not_fit_one_record_is_written_as_several_in_order() -> None:
+    """Five hundred calls of many tiny parameters: half a megabyte in, more than a record out."""
+    params = b"{" + b",".join(b'"p%d":1' % n for n in range(128)) + b"}"
+    written = Written()
+    source = record(*(call(params=params) for _ in range(500)))
+    assert len(source.value or b"") < 1 << 20
+    task().process(source, written)
+    sizes = [len(value or b"") for _, value in written.of("telemetry.evaluated")]
+    assert len(sizes) > 1
+    assert max(sizes) < MAX_MESSAGE_BYTES
+    assert [leaf.sequence for leaf in written.leaves()] == [*range(1, 501)]
+
+
+def test_an_event_that_no_record_holds_once_judged_is_refused_alone() -> None:
+    # Each control character takes six bytes in JSON.
+    huge = call(
+        type="response", tool=None, params=None, pact_id=None, pact_version=None, input="\x01" * (2 << 20)
+    )
+    written = Written()
+    task().process(record(call(), huge, call()), written)
+    assert [leaf.source.index for leaf in written.leaves()] == [0, 2]
+    ((_, value),) = written.of("telemetry.batches.dlq")
+    assert len(avro.decode_as("TelemetryBatch", value)["events"]) == 1
 
 
 def test_a_pact_version_that_is_not_here_yet_is_waited_for_not_skipped() -> None:
