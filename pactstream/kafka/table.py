@@ -186,6 +186,8 @@ class Changes:
     def _apply_once(self, decide: Callable[[], list[Changed]]) -> None:
         producer = Producer(config.transactional_producer(self._settings, self._transactional_id))
         try:
+            # Connected first: a new client that asks for its coordinator too early asks again after 500 ms.
+            producer.list_topics(timeout=_TIMEOUT_SECONDS)
             producer.init_transactions(_TIMEOUT_SECONDS)
             for table in self._tables:
                 table.catch_up()
