@@ -19,7 +19,7 @@ class SealerSettings(ServiceSettings, ClickHouseSettings):
         4_096, ge=1, le=100_000, description="Sealer: a segment closes after this many leaves."
     )
     segment_interval_seconds: float = Field(
-        0.5, ge=0.01, le=60, description="Sealer: or this long after its first one."
+        0.25, ge=0.01, le=60, description="Sealer: or this long after its first one."
     )
     key_dir: Path = Field(Path("keys"), description="Directory of the signing keys.")
 

@@ -6,10 +6,10 @@ The day is a pure function of its seed; running it sends it through the SDK like
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from threading import Event
 from typing import Any
 
 from pactstream import clock, schema_files
@@ -65,12 +65,11 @@ def run(
     telemetry: Telemetry,
     seed: int,
     *,
-    stop: Event,
     daily: bool = False,
     pause_seconds: float = 0,
     pact_id: str = PACT_ID,
 ) -> None:
-    """Live through a day's sessions, with a pause after each; with `daily`, go on until `stop`.
+    """Live through a day's sessions, with a pause after each; with `daily`, go on for ever.
 
     Each further day has the next seed, and its sessions are spread over its hours. Returns when everything is
     recorded; sending it is the SDK's affair (`flush`, `close`).
@@ -82,8 +81,7 @@ def run(
             session_id = f"atlas-{today}-{seed}-{index + 1}"
             with telemetry.session(session_id, pact_id=pact_id, metadata={"initiator": session.initiator}):
                 _live(telemetry, tools, session)
-            if stop.wait(_DAY_SECONDS / SESSIONS if daily else pause_seconds):
-                return
+            time.sleep(_DAY_SECONDS / SESSIONS if daily else pause_seconds)
         if not daily:
             return
         seed += 1

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 from rich.console import Console
@@ -58,8 +57,8 @@ class Demo:
     seed: int
     console: Console
 
-    def run(self, stop: Event, *, once: bool) -> None:
-        """Start everything, run Atlas, show the figures; stay up until `stop` unless `once`.
+    def run(self, *, once: bool) -> None:
+        """Start everything, run Atlas, show the figures; stay up until Ctrl-C unless `once`.
 
         Raises:
             Fatal: something does not start; the message says what to do.
@@ -71,14 +70,14 @@ class Demo:
         empty(self.data_dir)
         with Stack(self.data_dir, reporter=Terminal(self.console)) as stack:
             services = self._start_services(stack)
-            self._run_atlas(services, stop)
+            self._run_atlas(services)
             figures = check(services)
             self._show(figures)
             wrong = [one.name for one in figures if not one.right]
             if wrong:
                 raise InvalidInput(f"not as promised: {', '.join(wrong)} (logs: {self.data_dir})")
             if not once:
-                self._stay(services, stop)
+                self._stay(services)
 
     def _start_services(self, stack: Stack) -> Services:
         services = Services(
@@ -96,7 +95,7 @@ class Demo:
             services.start(on_ready=lambda _: progress.advance(task))
         return services
 
-    def _run_atlas(self, services: Services, stop: Event) -> None:
+    def _run_atlas(self, services: Services) -> None:
         onboarding = Onboarding(services.gateway_url, services.admin_key)
         document = json.loads(atlas.pact_document())
         api_key = onboarding.register(atlas.AGENT_ID, "Atlas", pact_id=atlas.PACT_ID, document=document)
@@ -105,7 +104,7 @@ class Demo:
             Telemetry(api_key=api_key, base_url=services.gateway_url, agent_id=atlas.AGENT_ID) as telemetry,
         ):
             task = progress.add_task("Atlas's events, reflected", total=EVENTS)
-            atlas.run(telemetry, self.seed, stop=stop)
+            atlas.run(telemetry, self.seed)
             telemetry.flush(_REFLECTED_SECONDS)
             if telemetry.stats().accepted != EVENTS:
                 raise Fatal(f"the gateway did not take Atlas's events: {telemetry.stats()}")
@@ -118,16 +117,17 @@ class Demo:
             table.add_row(one.name, one.found, "[green]✓[/]" if one.right else "[red]✗ not as promised[/]")
         Console().print(table)
 
-    def _stay(self, services: Services, stop: Event) -> None:
+    def _stay(self, services: Services) -> None:
         console = Console(soft_wrap=True, highlight=False)
         console.print()
         console.print(f"live page     {services.oracle_url}/demo")
         console.print(f"trust report  {report_url(services)}")
         console.print(f"ingest docs   {services.gateway_url}/docs")
         console.print(f"oracle docs   {services.oracle_url}/docs")
+        verify = f"trust get {atlas.AGENT_ID} --verify --url {services.oracle_url} --issuer {DEPLOYMENT}"
+        console.print(f"check it      pactstream {verify}")
         console.print("Ctrl-C stops everything.")
-        while not stop.wait(1):
-            services.supervisor.check()
+        services.supervisor.watch()
 
 
 def empty(data_dir: Path) -> None:
@@ -163,16 +163,16 @@ def reflections(services: Services, events: int, agent_id: str = atlas.AGENT_ID)
     deadline = clock.monotonic_seconds() + _REFLECTED_SECONDS
     while True:
         services.supervisor.check()
-        reflected = _reflected(services, agent_id)
-        yield reflected
-        if reflected >= events:
+        count = reflected(services, agent_id)
+        yield count
+        if count >= events:
             return
         if clock.monotonic_seconds() > deadline:
-            raise Fatal(f"the trust report reflects {reflected} of {events} events (logs: {services.data_dir})")
+            raise Fatal(f"the trust report reflects {count} of {events} events (logs: {services.data_dir})")
         time.sleep(_POLL_SECONDS)
 
 
-def _reflected(services: Services, agent_id: str) -> int:
+def reflected(services: Services, agent_id: str) -> int:
     """The agent's last event that both its score and the ledger in the report include."""
     try:
         report = json.loads(fetch(report_url(services, agent_id)))

@@ -44,8 +44,10 @@ class TestAgent:
 
 
 @contextmanager
-def pipeline(bootstrap: str, clickhouse: ClickHouseAddress, prefix: str, directory: Path) -> Iterator[Services]:
-    """All five services, ready; stopped on leaving."""
+def pipeline(
+    bootstrap: str, clickhouse: ClickHouseAddress, prefix: str, directory: Path, **environment: str
+) -> Iterator[Services]:
+    """All five services, ready, with `environment` for all; stopped on leaving."""
     with Supervisor() as supervisor:
         services = Services(
             supervisor=supervisor,
@@ -59,6 +61,7 @@ def pipeline(bootstrap: str, clickhouse: ClickHouseAddress, prefix: str, directo
             topic_prefix=prefix,
             gateway_port=ports.free_port(),
             oracle_port=ports.free_port(),
+            extra_environment=environment,
         )
         services.prepare(partitions=2)
         services.start()

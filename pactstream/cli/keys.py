@@ -28,8 +28,13 @@ _PURPOSES: tuple[Purpose, ...] = ("ledger", "report")
 def new(directory: Directory = Path("keys")) -> None:
     """Make the keys of a deployment: one for the ledger, two for reports. Files only you can read."""
     for purpose in _PURPOSES:
-        for key in keys.create_keys(directory, purpose):
+        made = keys.create_keys(directory, purpose)
+        for key in made:
             typer.echo(f"{directory}: new {key.algorithm} key for the {purpose}, id {key.kid}")
+        if not made:
+            typer.echo(
+                f"{directory}: the {purpose} has its keys already; to replace them: pactstream keys rotate"
+            )
 
 
 @app.command("list")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from threading import Event
 from typing import Annotated
 
 import typer
@@ -40,11 +39,10 @@ def dev(
     from pactstream.devstack.reporter import Terminal
     from pactstream.devstack.stack import Stack
 
-    stop = _until_interrupted()
+    _term_is_interrupt()
     with Stack(data_dir, reporter=Terminal(), kafka_port=kafka_port, clickhouse_port=clickhouse_port) as stack:
         typer.echo(f"Kafka {stack.kafka_bootstrap}, ClickHouse {stack.clickhouse_url}; Ctrl-C stops both")
-        while not stop.wait(1):
-            stack.supervisor.check()
+        stack.supervisor.watch()
 
 
 def demo(
@@ -59,8 +57,8 @@ def demo(
     """The whole pipeline on this machine: Atlas's events in, a signed trust report out. Starts afresh."""
     from pactstream.demo import Demo
 
-    demonstration = Demo(data_dir.absolute(), gateway_port, oracle_port, seed, Console(stderr=True))
-    demonstration.run(_until_interrupted(), once=once)
+    _term_is_interrupt()
+    Demo(data_dir.absolute(), gateway_port, oracle_port, seed, Console(stderr=True)).run(once=once)
 
 
 def atlas(
@@ -77,10 +75,10 @@ def atlas(
     """
     from pactstream import Telemetry, atlas
 
-    stop = _until_interrupted()
+    _term_is_interrupt()
     telemetry = Telemetry(api_key=key, base_url=url, agent_id=atlas.AGENT_ID)
     try:
-        atlas.run(telemetry, seed, stop=stop, daily=daily)
+        atlas.run(telemetry, seed, daily=daily)
     finally:
         telemetry.close()
     stats = telemetry.stats()
@@ -122,9 +120,6 @@ def show_settings() -> None:
     """Print every environment variable that the services read."""
 
 
-def _until_interrupted() -> Event:
-    """An event that Ctrl-C or SIGTERM sets."""
-    stop = Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
+def _term_is_interrupt() -> None:
+    """Have SIGTERM end a command as Ctrl-C does: through every clean-up on the way out."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,7 @@ class Services:
     clickhouse_user: str = "default"
     clickhouse_password: str = field(default="", repr=False)
     admin_key: str = field(default_factory=lambda: "adm_" + secrets.token_urlsafe(32), repr=False)
+    extra_environment: Mapping[str, str] = field(default_factory=dict)
     worker_ports: dict[str, int] = field(
         default_factory=lambda: {name: ports.free_port() for name in SERVICES[1:4]}
     )
@@ -102,6 +103,7 @@ class Services:
             "PACTSTREAM_SEALER_PORT": str(self.worker_ports["ledger_sealer"]),
             "PACTSTREAM_AGGREGATOR_PORT": str(self.worker_ports["score_aggregator"]),
             "PACTSTREAM_ORACLE_PORT": str(self.oracle_port),
+            **self.extra_environment,
         }
 
     def start(self, names: Iterable[str] = SERVICES, on_ready: Callable[[str], None] = lambda _: None) -> None:

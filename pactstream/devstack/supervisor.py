@@ -26,6 +26,7 @@ from pactstream.devstack import guard
 from pactstream.devstack.errors import ChildFailed, NoSpace
 
 _POLL_SECONDS = 0.02
+_WATCH_SECONDS = 0.5
 _LOG_TAIL_BYTES = 64 * 1024
 _MAX_REASON = 300
 # `java.net.BindException: Address already in use`, `Caused by: …`, `OSError: [Errno 98] …`, `Error: …`
@@ -94,6 +95,13 @@ class Supervisor:
         """Raise `ChildFailed` for the first child that ended without being stopped."""
         for child in tuple(self._children.values()):
             self._check(child)
+
+    def watch(self) -> None:
+        """Stay until Ctrl-C; raises `ChildFailed` as soon as a child ends by itself."""
+        with contextlib.suppress(KeyboardInterrupt):
+            while True:
+                self.check()
+                time.sleep(_WATCH_SECONDS)
 
     def child(self, name: str) -> Child:
         """The running child called `name`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from threading import Event, Thread
+from threading import Thread
 
 import pytest
 
@@ -36,7 +36,7 @@ def test_a_killed_service_costs_and_doubles_nothing(services: Services, victim: 
         day = Thread(
             target=atlas.run,
             args=(telemetry, 7),
-            kwargs={"stop": Event(), "pact_id": agent.pact_id, "pause_seconds": 0.4},
+            kwargs={"pact_id": agent.pact_id, "pause_seconds": 0.4},
         )
         day.start()
         eventually(lambda: telemetry.stats().accepted >= 5, timeout=20)
@@ -56,3 +56,12 @@ def test_a_killed_service_costs_and_doubles_nothing(services: Services, victim: 
     assert report["pactCompliance"]["rate"] == 0.96
     assert report["observation"]["toolCalls"] == 25
     assert_ledger_sound(services)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_sigterm_ends_a_service_cleanly(services: Services, service: str) -> None:
+    child = services.supervisor.child(service)
+    child.process.terminate()
+    assert child.process.wait(20) == 0
+    services.supervisor.stop(service)
+    services.start([service])
