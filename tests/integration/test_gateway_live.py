@@ -139,7 +139,7 @@ def register(process: Process) -> Acme:
     answers.append(client.post(f"{path}/keys", json={"label": "l", "scopes": scopes}, headers=ADMIN))
     acme.key = answers[-1].json()["key"]
     answers.append(client.put(f"/api/v1/pacts/{acme.pact}", json=acme.document(), headers=acme.headers))
-    assert [one.status_code for one in answers] == [201] * 5
+    assert [one.status_code for one in answers] == [201] * 5, [one.text for one in answers]
     return acme
 
 
