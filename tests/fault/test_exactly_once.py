@@ -1,0 +1,313 @@
+"""Exactly once, proven: workers join and leave, are killed and paused past their session, the broker restarts.
+
+Two hundred thousand events of forty agents, one batch in fifty sent twice, go through one, three, one
+evaluators. Afterwards every event must have been judged once, in the order of its agent, each leaf linked to the
+one before; and the workers' state must be that of a single worker that nobody disturbed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+
+from pactstream import avro
+from pactstream.control.pacts import PactVersion
+from pactstream.devstack import ports
+from pactstream.devstack.stack import Stack
+from pactstream.devstack.supervisor import Program, Supervisor, python_program
+from pactstream.kafka import config, topics
+from pactstream.kafka.offsets import high_watermarks
+from pactstream.ledger import merkle
+from pactstream.ledger.leaf import GENESIS, AgentHead, agent_link, parse_leaf
+from pactstream.pacts import parse_pact
+from pactstream.settings import KafkaSettings
+from tests.kafka_tools import read_all
+from tests.stack import eventually, fresh_prefix
+
+EVENTS = int(os.environ.get("PACTSTREAM_FAULT_EVENTS", "200000"))
+AGENTS = 40
+BATCH = 25
+PARTITIONS = 6
+SLICES = 8
+PAUSE_SECONDS = 12  # the session ends after ten
+PACT_ID = "11111111-1111-4111-8111-111111111111"
+DOCUMENT = {
+    "name": "Spending",
+    "conditions": [
+        {
+            "type": "param_binding",
+            "severity": "major",
+            "parameterBinding": {
+                "tool": "spend",
+                "rules": [{"paramPath": "amount", "valueRange": {"max": 900}}],
+            },
+        }
+    ],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One record of `telemetry.batches`."""
+
+    agent_id: str
+    partition: int
+    value: bytes
+    event_ids: tuple[str, ...]
+
+
+def batches(seed: int) -> list[Batch]:
+    """The input, the same for every run; repeats follow at a distance, as retries do."""
+    chance = Random(seed)
+    agents = [str(uuid.UUID(int=chance.getrandbits(128), version=4)) for _ in range(AGENTS)]
+    made: list[Batch] = []
+    for number in range(EVENTS // BATCH):
+        agent = number % AGENTS
+        events = [_event(chance, number * BATCH + index) for index in range(BATCH)]
+        record = {
+            "tenant_id": "t",
+            "tenant_pseudonym": "p",
+            "agent_id": agents[agent],
+            "key_id": "k",
+            "request_id": str(number),
+            "received_at_micros": 1_700_000_000_000_000 + number,
+            "events": events,
+        }
+        ids = tuple(event["event_id"] for event in events)
+        made.append(Batch(agents[agent], agent % PARTITIONS, avro.encode("TelemetryBatch", record), ids))
+        if number >= AGENTS and chance.random() < 0.02:
+            made.append(made[-AGENTS])
+    return made
+
+
+def _event(chance: Random, number: int) -> dict[str, Any]:
+    return {
+        "type": "tool_call",
+        "event_id": str(uuid.UUID(int=chance.getrandbits(128), version=4)),
+        "session_id": "s",
+        "occurred_at_micros": 1_700_000_000_000_000 + number,
+        "pact_id": PACT_ID,
+        "pact_version": 1,
+        "tool": "spend",
+        "params": b'{"amount":%d}' % chance.randrange(1_000),
+        "outcome": "success",
+    }
+
+
+@dataclass
+class Cluster:
+    """Evaluators on one prefix."""
+
+    settings: KafkaSettings
+    supervisor: Supervisor
+    directory: Path
+    log: list[str] = field(default_factory=list)
+
+    def prepare(self) -> None:
+        topics.apply(self.settings, partitions=PARTITIONS, replication=1)
+        pact = parse_pact(DOCUMENT)
+        version = PactVersion(PACT_ID, 1, "t", None, pact.name, pact.canonical, pact.hash, 0, "k")
+        producer = Producer(config.producer(self.settings))
+        producer.produce(topics.name(self.settings, topics.PACTS), version.encode(), version.key.encode(), 0)
+        assert producer.flush(30) == 0
+
+    def produce(self, some: list[Batch]) -> None:
+        producer = Producer(config.producer(self.settings))
+        full = topics.name(self.settings, topics.BATCHES)
+        for batch in some:
+            producer.produce(full, batch.value, batch.agent_id.encode(), batch.partition)
+        assert producer.flush(60) == 0
+
+    def start(self, name: str) -> None:
+        self.supervisor.start(self._program(name))
+        self.note(f"start {name}")
+
+    def kill(self, name: str) -> None:
+        self.supervisor.stop(name, kill=True)
+        self.note(f"SIGKILL {name}")
+
+    def stop(self, name: str) -> None:
+        self.supervisor.stop(name)
+        self.note(f"SIGTERM {name}")
+
+    def pause(self, name: str) -> None:
+        self.supervisor.child(name).process.send_signal(signal.SIGSTOP)
+        self.note(f"SIGSTOP {name}")
+
+    def resume(self, name: str) -> None:
+        self.supervisor.child(name).process.send_signal(signal.SIGCONT)
+        self.note(f"SIGCONT {name}, paused past its session")
+
+    def note(self, what: str) -> None:
+        self.log.append(what)
+
+    def _program(self, name: str) -> Program:
+        environment = {
+            "PACTSTREAM_KAFKA_BOOTSTRAP": self.settings.kafka_bootstrap,
+            "PACTSTREAM_KAFKA_TOPIC_PREFIX": self.settings.kafka_topic_prefix,
+            "PACTSTREAM_INSTANCE": name,
+            "PACTSTREAM_EVALUATOR_PORT": str(ports.free_port()),
+        }
+        log = self.directory / f"{name}.log"
+        return python_program(name, "evaluator_worker", log_file=log, env=environment)
+
+    def judged(self) -> int:
+        """A rough measure of progress: records in `telemetry.evaluated`, markers included."""
+        admin = AdminClient(config.client(self.settings))
+        full = topics.name(self.settings, topics.EVALUATED)
+        return sum(high_watermarks(admin, full, range(PARTITIONS), 30).values())
+
+    def wait_for_more(self, records: int = 150) -> None:
+        target = self.judged() + records
+        eventually(lambda: self.judged() >= target, timeout=90, interval=0.2)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came out: by agent the event ids and verdicts in order; and the workers' state."""
+
+    judged: dict[str, list[tuple[str, bool]]]
+    sequences: dict[str, int]
+    seen: dict[str, frozenset[bytes]]
+
+
+def outcome(settings: KafkaSettings) -> Outcome:
+    """Read everything committed, checking each agent's numbers and links on the way."""
+    judged: dict[str, list[tuple[str, bool]]] = defaultdict(list)
+    heads: dict[str, AgentHead] = {}
+    for message in read_all(settings, topics.EVALUATED):
+        batch = avro.decode_as("EvaluatedBatch", message.value())
+        for event in batch["events"]:
+            leaf = parse_leaf(event["leaf"])
+            assert agent_link(leaf, heads.get(leaf.agent_id, GENESIS)) is None
+            heads[leaf.agent_id] = AgentHead(leaf.sequence, merkle.leaf_hash(event["leaf"]))
+            assert leaf.verdict is not None
+            judged[leaf.agent_id].append((leaf.event_id, leaf.verdict.valid))
+    sequences, seen = _state(settings, heads)
+    return Outcome(dict(judged), sequences, seen)
+
+
+def _state(
+    settings: KafkaSettings, heads: dict[str, AgentHead]
+) -> tuple[dict[str, int], dict[str, frozenset[bytes]]]:
+    """The changelog as a worker would restore it; its chains must end where the leaves do."""
+    latest = {message.key() or b"": message.value() for message in read_all(settings, topics.EVALUATOR_STATE)}
+    sequences: dict[str, int] = {}
+    seen: dict[str, set[bytes]] = defaultdict(set)
+    for key, value in latest.items():
+        name, record = ("", {}) if value is None else avro.decode(value)
+        agent_id = key.decode().partition("/")[0]
+        if name == "AgentChain":
+            sequences[agent_id] = record["sequence"]
+            assert AgentHead(record["sequence"], record["head"]) == heads[agent_id]
+        elif name == "SeenEvents":
+            ids = record["event_ids"]
+            seen[agent_id] |= {ids[at : at + 16] for at in range(0, len(ids), 16)}
+    return sequences, {agent_id: frozenset(ids) for agent_id, ids in seen.items()}
+
+
+def undisturbed(some: list[Batch]) -> dict[str, list[str]]:
+    """Each agent's event ids in order, repeats left out."""
+    order: dict[str, dict[str, None]] = defaultdict(dict)
+    for batch in some:
+        order[batch.agent_id].update(dict.fromkeys(batch.event_ids))
+    return {agent_id: list(ids) for agent_id, ids in order.items()}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A broker of this test's own: it will be restarted."""
+    with Stack(tmp_path_factory.mktemp("own-stack")) as running:
+        yield running
+
+
+def restart_broker(stack: Stack, cluster: Cluster) -> None:
+    program = stack.supervisor.child("Kafka").program
+    stack.supervisor.stop("Kafka")
+    child = stack.supervisor.start(program)
+    admin_port = int(stack.kafka_bootstrap.rpartition(":")[2])
+    stack.supervisor.wait_ready(child, lambda: ports.answers(admin_port))
+    cluster.note("restart broker")
+
+
+def all_judged(cluster: Cluster, expected: int) -> None:
+    """Wait until the committed output holds every event, without decoding it each time."""
+    last = -1
+
+    def settled() -> bool:
+        nonlocal last
+        before, last = last, cluster.judged()
+        return before == last and _committed_events(cluster.settings) >= expected
+
+    eventually(settled, timeout=150, interval=1.0)
+
+
+def _committed_events(settings: KafkaSettings) -> int:
+    batches = (avro.decode_as("EvaluatedBatch", one.value()) for one in read_all(settings, topics.EVALUATED))
+    return sum(len(batch["events"]) for batch in batches)
+
+
+@pytest.mark.timeout(420)
+def test_every_event_is_judged_once_through_kills_pauses_and_restarts(stack: Stack, tmp_path: Path) -> None:
+    some = batches(seed=1)
+    cut = [some[at * len(some) // SLICES : (at + 1) * len(some) // SLICES] for at in range(SLICES)]
+    with Supervisor() as supervisor:
+        settings = KafkaSettings(kafka_bootstrap=stack.kafka_bootstrap, kafka_topic_prefix=fresh_prefix())
+        cluster = Cluster(settings, supervisor, tmp_path)
+        cluster.prepare()
+        cluster.start("one")
+        cluster.produce(cut[0])
+        cluster.wait_for_more()
+        cluster.start("two")
+        cluster.start("three")
+        cluster.produce(cut[1])
+        cluster.wait_for_more()
+        cluster.kill("two")
+        cluster.produce(cut[2])
+        cluster.start("two")
+        cluster.wait_for_more()
+        cluster.pause("three")
+        cluster.produce(cut[3])
+        paused_at = time.monotonic()
+        cluster.kill("one")
+        cluster.start("one")
+        cluster.produce(cut[4])
+        eventually(lambda: time.monotonic() - paused_at > PAUSE_SECONDS, timeout=2 * PAUSE_SECONDS)
+        cluster.resume("three")
+        cluster.produce(cut[5])
+        cluster.wait_for_more()
+        restart_broker(stack, cluster)
+        cluster.produce(cut[6])
+        cluster.wait_for_more()
+        cluster.stop("two")
+        cluster.kill("three")
+        cluster.produce(cut[7])
+        all_judged(cluster, EVENTS)
+        disturbed = outcome(settings)
+        cluster.stop("one")
+
+        calm = KafkaSettings(kafka_bootstrap=stack.kafka_bootstrap, kafka_topic_prefix=fresh_prefix())
+        alone = Cluster(calm, supervisor, tmp_path)
+        alone.prepare()
+        alone.produce(some)
+        alone.start("alone")
+        all_judged(alone, EVENTS)
+        reference = outcome(calm)
+        alone.stop("alone")
+
+    print(f"{EVENTS} events, {len(some)} batches; " + ", ".join(cluster.log))
+    expected = undisturbed(some)
+    assert {agent: [event for event, _ in judged] for agent, judged in disturbed.judged.items()} == expected
+    assert disturbed == reference
