@@ -1,0 +1,114 @@
+"""Turns a growing log into the files of tlog-tiles, in memory bounded by one tile a level and one bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Self
+
+from pactstream.ledger import merkle
+from pactstream.ledger.tile_reader import TileReader
+from pactstream.ledger.tiles import (
+    ENTRIES,
+    SEGMENTS,
+    TILE_WIDTH,
+    Fetch,
+    Published,
+    TilePath,
+    encode_bundle,
+    fetch_tile,
+    hashes_at,
+    paths_of,
+)
+
+
+class TileWriter:
+    """The right edge of a log's tiles: what is not yet in a full one."""
+
+    def __init__(self) -> None:
+        self.tree = merkle.Frontier()
+        self._entries: list[bytes] = []
+        self._hashes: list[list[bytes]] = [[]]
+
+    @classmethod
+    def restore(cls, size: int, root: bytes, fetch: Fetch) -> Self:
+        """The writer as it stood when it had published the tree (`size`, `root`), from what it published then.
+
+        Raises `TileError` unless the files lead to that root.
+        """
+        reader = TileReader(fetch, size, root)
+        writer = cls()
+        writer.tree = reader.frontier()
+        writer._hashes = [reader.partial(level) for level in range(reader.levels)] or [[]]
+        width = size % TILE_WIDTH
+        if width:
+            writer._entries = reader.check_entries(
+                size // TILE_WIDTH, fetch_tile(fetch, TilePath(ENTRIES, size // TILE_WIDTH, width))
+            )
+        return writer
+
+    def extend(self, entries: Iterable[bytes]) -> Iterator[Published]:
+        """Append entries; the files that the tree needs after the last one, and no older tree had.
+
+        Iterate to the end: the last files are the partial ones, without which no checkpoint of this size may be
+        published. Each file's content depends on the entries alone, so writing it again changes nothing.
+
+        Raises:
+            TileError: an entry is longer than a bundle can hold.
+        """
+        for entry in entries:
+            self._entries.append(entry)
+            hashed = merkle.leaf_hash(entry)
+            self.tree.append(hashed)
+            self._hashes[0].append(hashed)
+            if len(self._entries) == TILE_WIDTH:
+                yield from self._full()
+        yield from self._partial()
+
+    def _full(self) -> Iterator[Published]:
+        index = self.tree.size // TILE_WIDTH - 1
+        yield Published(str(TilePath(ENTRIES, index)), encode_bundle(self._entries))
+        self._entries = []
+        level = 0
+        while len(hashes := self._hashes[level]) == TILE_WIDTH:
+            yield Published(str(TilePath(level, index)), b"".join(hashes))
+            self._hashes[level] = []
+            level, index = level + 1, index // TILE_WIDTH
+            if level == len(self._hashes):
+                self._hashes.append([])
+            self._hashes[level].append(merkle.MemoryTree(hashes).root())
+
+    def _partial(self) -> Iterator[Published]:
+        size = self.tree.size
+        if self._entries:
+            path = TilePath(ENTRIES, size // TILE_WIDTH, len(self._entries))
+            yield Published(str(path), encode_bundle(self._entries))
+        for level, hashes in enumerate(self._hashes):
+            if hashes:
+                path = TilePath(level, hashes_at(level + 1, size), len(hashes))
+                yield Published(str(path), b"".join(hashes))
+
+
+class SegmentWriter:
+    """The bundles of a log's segment headers."""
+
+    def __init__(self, count: int = 0, last: Iterable[bytes] = ()) -> None:
+        """After `count` headers, of which `last` are in no full bundle yet."""
+        self._count = count
+        self._last = list(last)
+
+    @classmethod
+    def restore(cls, count: int, fetch: Fetch) -> Self:
+        """The writer as it stood when it had published `count` headers. Raises `TileError`."""
+        first_partial = count - count % TILE_WIDTH
+        (*_, last) = [[], *(fetch_tile(fetch, path) for path in paths_of(SEGMENTS, count, first_partial))]
+        return cls(count, last)
+
+    def append(self, header: bytes) -> Published:
+        """Add the next header; the bundle that now holds it."""
+        self._last.append(header)
+        path = TilePath(SEGMENTS, self._count // TILE_WIDTH, len(self._last))
+        bundle = Published(str(path), encode_bundle(self._last))
+        self._count += 1
+        if len(self._last) == TILE_WIDTH:
+            self._last = []
+        return bundle
