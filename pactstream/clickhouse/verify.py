@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
@@ -22,7 +23,6 @@ MAX_FINDINGS = 1_000
 # The same Python values as `ledger_rows` gives.
 _FORMATS = {"UUID": "string", "DateTime64": "int"}
 _ROWS_A_READ = 10_000
-_IN_FLIGHT_SECONDS = 10.0
 
 _LOGS = "SELECT DISTINCT log FROM ledger_segments UNION DISTINCT SELECT DISTINCT log FROM room_events"
 _ENDS = """
@@ -39,12 +39,15 @@ SELECT leaf_index, leaf, leaf_hash, {", ".join(LEAF_COLUMNS)} FROM room_events
 WHERE log = {{log:UInt16}} AND leaf_index >= {{first:UInt64}} AND leaf_index < {{end:UInt64}}
 ORDER BY leaf_index LIMIT {_ROWS_A_READ} WITH TIES
 """  # noqa: S608 - our own constants
+_LAST_LEAF = "SELECT max(leaf_index) FROM room_events WHERE log = {log:UInt16}"
 _UNSEALED = """
 SELECT leaf_index, toString(event_id) FROM room_events
-WHERE log = {log:UInt16}
+WHERE log = {log:UInt16} AND leaf_index <= {last:UInt64}
   AND leaf_index >= (SELECT max(tree_size) FROM ledger_segments WHERE log = {log:UInt16})
 ORDER BY leaf_index LIMIT {limit:UInt64}
 """
+
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,59 +69,53 @@ def verify_ledger(
     deployment: str,
     keys: Sequence[PublicKey],
     seen: Mapping[str, Checkpoint] | None = None,
-    on_progress: Callable[[str, int, int], None] | None = None,
+    on_progress: Progress | None = None,
+    in_flight_seconds: float = 10.0,
 ) -> list[LogReport]:
     """Audit every log of `deployment`, one report each; the ledger is sound when none has faults.
 
     `keys` are all that the ledger was ever signed with. `seen`: remembered checkpoints by origin, which the
     logs must extend. `on_progress(origin, leaves done, leaves in all)` is called for each block read. Leaves
-    that the projector writes meanwhile are left to the next audit. Memory is bounded by the number of agents.
+    that the projector writes meanwhile are left to the next audit; those whose segment's row does not follow
+    within `in_flight_seconds` are a fault. Memory is bounded by the number of agents.
 
     Raises:
         Retryable: ClickHouse does not answer.
     """
-    return [
-        _verify_log(database, log, f"{deployment}/ledger/{log}", keys, seen or {}, on_progress)
-        for log in sorted(row[0] for row in database.rows(_LOGS))
-    ]
+    reports = []
+    for log in sorted(row[0] for row in database.rows(_LOGS)):
+        origin = f"{deployment}/ledger/{log}"
+        audit = LogAudit(
+            origin=origin,
+            verifiers=[note_verifier(key, origin) for key in keys],
+            project_leaf=_expected_columns,
+            project_segment=segment_columns,
+            seen=(seen or {}).get(origin),
+        )
+        reports.append(_report(audit, _Rows(database, log, in_flight_seconds), on_progress))
+    return reports
 
 
-def _verify_log(
-    database: ClickHouse,
-    log: int,
-    origin: str,
-    keys: Sequence[PublicKey],
-    seen: Mapping[str, Checkpoint],
-    on_progress: Callable[[str, int, int], None] | None,
-) -> LogReport:
-    ((segments, tree_size),) = database.rows(_ENDS, {"log": log})
-    audit = LogAudit(
-        origin=origin,
-        verifiers=[note_verifier(key, origin) for key in keys],
-        project_leaf=_expected_columns,
-        project_segment=segment_columns,
-        seen=seen.get(origin),
-    )
+def _report(audit: LogAudit, rows: _Rows, on_progress: Progress | None) -> LogReport:
+    segments, tree_size = rows.ends()
 
     def progress(leaves: int) -> None:
         if on_progress is not None:
-            on_progress(origin, leaves, tree_size)
+            on_progress(audit.origin, leaves, tree_size)
 
     kept: list[Finding] = []
     faults = 0
-    segment_rows = _segments(database, log, segments)
-    for finding in audit.findings(segment_rows, _leaves(database, log, tree_size, progress)):
+    findings = audit.findings(rows.segments(segments), rows.leaves(tree_size, progress))
+    for finding in chain(findings, rows.unsealed(audit.origin)):
         faults += 1
         if len(kept) < MAX_FINDINGS:
             kept.append(finding)
-    unsealed = _unsealed(database, log, origin)
-    kept += unsealed
     return LogReport(
-        origin=origin,
+        origin=audit.origin,
         leaves=audit.leaves,
         segments=audit.segments,
         unverified_roots=audit.unverified_roots,
-        faults=faults + len(unsealed),
+        faults=faults,
         findings=tuple(kept),
         checkpoint=audit.checkpoint,
     )
@@ -132,43 +129,54 @@ def _expected_columns(leaf: Leaf) -> Columns:
         return {"occurred_at": leaf.occurred_at, "received_at": leaf.received_at}
 
 
-def _segments(database: ClickHouse, log: int, end: int) -> Iterator[SegmentRow]:
-    for _, header, note, *values in _read(database, _SEGMENTS, log, end):
-        yield SegmentRow(header.encode(), note.encode(), dict(zip(SEGMENT_COLUMNS, values, strict=True)))
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The rows of one log, read a bounded number at a time."""
 
+    database: ClickHouse
+    log: int
+    in_flight_seconds: float
 
-def _leaves(database: ClickHouse, log: int, end: int, progress: Callable[[int], None]) -> Iterator[LeafRow]:
-    for done, (index, leaf, leaf_hash, *values) in enumerate(_read(database, _LEAVES, log, end), 1):
-        # What is not UTF-8 any more was read as its hexadecimal form: not a leaf, and not what was hashed.
-        yield LeafRow(index, leaf.encode(), leaf_hash, dict(zip(LEAF_COLUMNS, values, strict=True)))
-        if done % _ROWS_A_READ == 0:
-            progress(done)
+    def ends(self) -> tuple[int, int]:
+        """One past the last segment, and its tree size: what is written later is not looked at."""
+        ((segments, tree_size),) = self.database.rows(_ENDS, {"log": self.log})
+        return segments, tree_size
 
+    def segments(self, end: int) -> Iterator[SegmentRow]:
+        for _, header, note, *values in self._read(_SEGMENTS, end):
+            yield SegmentRow(header.encode(), note.encode(), dict(zip(SEGMENT_COLUMNS, values, strict=True)))
 
-def _read(database: ClickHouse, sql: str, log: int, end: int) -> Iterator[tuple[Any, ...]]:
-    """All rows below `end` in the order of their first column, a bounded number at a time."""
-    first = 0
-    while rows := database.rows(sql, {"log": log, "first": first, "end": end}, formats=_FORMATS):
-        yield from rows
-        first = rows[-1][0] + 1
+    def leaves(self, end: int, progress: Callable[[int], None]) -> Iterator[LeafRow]:
+        done = 0
+        for done, (index, leaf, leaf_hash, *values) in enumerate(self._read(_LEAVES, end), 1):
+            # What is not UTF-8 any more was read as its hexadecimal form: no leaf, and not what was hashed.
+            yield LeafRow(index, leaf.encode(), leaf_hash, dict(zip(LEAF_COLUMNS, values, strict=True)))
+            if done % _ROWS_A_READ == 0:
+                progress(done)
+        progress(done)
 
-
-def _unsealed(database: ClickHouse, log: int, origin: str) -> list[Finding]:
-    """Leaves beyond the last segment: those in flight get its row in a moment, others were added."""
-    attempts = Retrying(
-        retry=retry_if_result(bool),
-        stop=stop_after_delay(_IN_FLIGHT_SECONDS),
-        wait=wait_fixed(0.5),
-        retry_error_callback=lambda state: state.outcome.result() if state.outcome else [],
-    )
-    rows = attempts(database.rows, _UNSEALED, {"log": log, "limit": MAX_FINDINGS})
-    return [
-        Finding(
-            origin=origin,
-            fault=Fault.ADDED,
-            message=f"no segment seals it within {_IN_FLIGHT_SECONDS:g} s",
-            leaf_index=index,
-            event_id=event_id,
+    def unsealed(self, origin: str) -> Iterator[Finding]:
+        """Leaves beyond the last segment. To those in flight its row comes in a moment; others were added."""
+        ((last,),) = self.database.rows(_LAST_LEAF, {"log": self.log})
+        attempts = Retrying(
+            retry=retry_if_result(bool),
+            stop=stop_after_delay(self.in_flight_seconds),
+            wait=wait_fixed(min(0.5, self.in_flight_seconds)),
+            retry_error_callback=lambda state: state.outcome.result() if state.outcome else [],
         )
-        for index, event_id in rows
-    ]
+        bounds = {"log": self.log, "last": last, "limit": MAX_FINDINGS}
+        for index, event_id in attempts(self.database.rows, _UNSEALED, bounds):
+            yield Finding(
+                origin=origin,
+                fault=Fault.ADDED,
+                message=f"no segment seals it within {self.in_flight_seconds:g} s",
+                leaf_index=index,
+                event_id=event_id,
+            )
+
+    def _read(self, sql: str, end: int) -> Iterator[tuple[Any, ...]]:
+        """All rows below `end` in the order of their first column."""
+        first = 0
+        while rows := self.database.rows(sql, {"log": self.log, "first": first, "end": end}, formats=_FORMATS):
+            yield from rows
+            first = rows[-1][0] + 1
