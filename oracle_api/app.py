@@ -51,7 +51,7 @@ def create_app(parts: Parts) -> FastAPI:
     )
 
     def limited(request: Request) -> None:
-        parts.limiter.check(web.client_address(request, parts.trusted_proxies))
+        parts.limiter.check(_caller(parts, request))
 
     limit = [Depends(limited)]
     app.include_router(_trust(parts), dependencies=limit)
@@ -132,7 +132,7 @@ def _trust(parts: Parts) -> APIRouter:
 
         An agent nothing is known of yet may be watched: its first event will show.
         """
-        address = web.client_address(request, parts.trusted_proxies)
+        address = _caller(parts, request)
         parts.feed.take_place(address)
         seen = int(last_event_id) if last_event_id.isdecimal() and len(last_event_id) < 20 else 0
         return _Stream(parts.feed, address, agent_id, seen)
@@ -176,6 +176,10 @@ def _public(parts: Parts) -> APIRouter:
         return Response(one.note, media_type="text/plain", headers=caching)
 
     return router
+
+
+def _caller(parts: Parts, request: Request) -> str:
+    return web.address_block(web.client_address(request, parts.trusted_proxies))
 
 
 def _conditional(form: Form, if_none_match: str | None, media_type: str, headers: dict[str, str]) -> Response:

@@ -19,7 +19,7 @@ from fastapi.sse import format_sse_event
 from oracle_api import report
 from oracle_api.state import AgentState, Event
 from pactstream import clock
-from pactstream.errors import Backpressure, Retryable
+from pactstream.errors import PactstreamError
 from pactstream.web import Refused, retry_after
 
 SHOWN = 30
@@ -177,7 +177,7 @@ class Feed:
                 events = await self._source.latest_events(agent_id, channel.last_sequence, SHOWN)
                 state = await self._source.agent_state(agent_id) if events or channel.events else None
                 channel.update(events, self._summary(state))
-            except (Backpressure, Retryable) as error:
+            except PactstreamError as error:
                 _log.warning("feed of %s: %s", agent_id, error)
                 channel.update([], channel.summary | {"stale": True})
             await asyncio.sleep(self._poll_seconds)

@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import uvicorn
@@ -125,6 +126,17 @@ def client_address(request: Request, trusted_proxies: int = 0) -> str:
         forwarded = ",".join(request.headers.getlist("x-forwarded-for"))
         seen = [one.strip() for one in forwarded.split(",") if one.strip()] + seen
     return seen[max(0, len(seen) - 1 - trusted_proxies)]
+
+
+def address_block(address: str) -> str:
+    """What one caller usually has: an IPv4 address, or the /64 of an IPv6 address; other text as it is."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if parsed.version == 4:
+        return address
+    return str(parsed.ipv4_mapped or ip_network((parsed, 64), strict=False))
 
 
 def install(app: FastAPI, ready: Callable[[], Awaitable[bool]]) -> None:

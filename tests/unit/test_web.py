@@ -182,6 +182,20 @@ def test_only_trusted_proxies_are_believed(proxies: int, forwarded: str, expecte
     assert ask(app, "/", headers={"X-Forwarded-For": forwarded}).json() == expected
 
 
+@pytest.mark.parametrize(
+    ("address", "block"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::ffff", "2001:db8:1:2::/64"),
+        ("::ffff:203.0.113.9", "203.0.113.9"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_an_ipv6_callers_many_addresses_count_as_one(address: str, block: str) -> None:
+    assert web.address_block(address) == block
+
+
 _SERVER = """
 import sys
 from contextlib import asynccontextmanager
