@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -104,8 +105,10 @@ def _batch(
 
 
 def _count(admission: Admission) -> None:
-    for kind, verdict in admission.verdicts:
-        metrics.EVENTS.labels(kind, metrics.verdict_label(verdict)).inc()
+    # Added up first: finding a metric by its labels costs more than the rest of counting.
+    taken = Counter((kind, metrics.verdict_label(verdict)) for kind, verdict in admission.verdicts)
+    for (kind, label), count in taken.items():
+        metrics.EVENTS.labels(kind, label).inc(count)
     for one in admission.results:
         if isinstance(one, results.Rejected):
             metrics.REJECTED.labels(one.error.code).inc()
