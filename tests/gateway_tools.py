@@ -218,7 +218,7 @@ def make_gateway(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> TestGateway
     changes_made: Any = MemoryChanges(directory.table, pacts.table)
     publisher: Any = MemoryPublisher()
     rate, burst = settings.gateway_events_per_second, settings.gateway_events_burst
-    failures = settings.gateway_failures_per_minute
+    failures, preflights = settings.gateway_failures_per_minute, settings.gateway_preflights_per_second
     store = PactStore(
         pacts, directory, changes_made, versions_per_tenant=settings.gateway_pact_versions_per_tenant
     )
@@ -233,7 +233,7 @@ def make_gateway(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> TestGateway
         store=store,
         tenancy=Tenancy(directory, changes_made),
         events_limiter=RateLimiter(60 * rate, burst),
-        preflight_limiter=RateLimiter(6_000, 100),
+        preflight_limiter=RateLimiter(60 * preflights, preflights),
         write_limiter=RateLimiter(
             settings.gateway_pact_writes_per_minute, settings.gateway_pact_writes_per_minute
         ),
