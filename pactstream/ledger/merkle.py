@@ -114,6 +114,16 @@ class MemoryTree:
         return subtree_root(0, count, self.node)
 
 
+def complete_root(hashes: Sequence[bytes]) -> bytes:
+    """The root of a complete subtree over these hashes, a power of two of them."""
+    while len(hashes) > 1:
+        hashes = [
+            sha256(b"\x01" + left + right).digest()
+            for left, right in zip(hashes[::2], hashes[1::2], strict=True)
+        ]
+    return hashes[0]
+
+
 def subtree_root(first: int, end: int, nodes: Nodes) -> bytes:
     """MTH over leaves [first, end), where `first` is a split point of the tree (RFC 9162, section 2.1.1)."""
     count = end - first

@@ -66,7 +66,7 @@ class TileReader:
             path = TilePath(level, index)
             kept = fetch_tile(self._fetch, path) if hashes is None else list(hashes)
             above = self.tile(level + 1, index // TILE_WIDTH)[index % TILE_WIDTH]
-            if merkle.MemoryTree(kept).root() != above:
+            if merkle.complete_root(kept) != above:
                 raise TileError(f"{path} does not lead to the root")
             self._kept[level, index] = kept
             if len(self._kept) > _MAX_KEPT_TILES:
@@ -80,7 +80,7 @@ class TileReader:
         first = index << height
         at = first % TILE_WIDTH
         hashes = self.tile(tile_level, first // TILE_WIDTH)[at : at + (1 << height)]
-        return merkle.MemoryTree(hashes).root()
+        return merkle.complete_root(hashes)
 
     def root(self, size: int) -> bytes:
         """The root of the first `size` leaves. Raises `ProofError` beyond the tree."""
@@ -123,6 +123,6 @@ def _peaks(hashes: Sequence[bytes]) -> list[bytes]:
     at = 0
     for height in range(TILE_HEIGHT - 1, -1, -1):
         if len(hashes) >> height & 1:
-            peaks.append(merkle.MemoryTree(hashes[at : at + (1 << height)]).root())
+            peaks.append(merkle.complete_root(hashes[at : at + (1 << height)]))
             at += 1 << height
     return peaks

@@ -75,7 +75,7 @@ class TileWriter:
             level, index = level + 1, index // TILE_WIDTH
             if level == len(self._hashes):
                 self._hashes.append([])
-            self._hashes[level].append(merkle.MemoryTree(hashes).root())
+            self._hashes[level].append(merkle.complete_root(hashes))
 
     def _partial(self) -> Iterator[Published]:
         size = self.tree.size
