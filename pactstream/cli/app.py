@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import typer
 from rich.console import Console
 
 from pactstream import __version__
-from pactstream.cli import keys, ledger, operate, pact, trust
+from pactstream.cli import dlq, keys, ledger, operate, pact, trust
 from pactstream.errors import InvalidInput, PactstreamError
 
 EXIT_NOT_IN_ORDER = 1
@@ -28,6 +29,7 @@ app.add_typer(pact.app, name="pact")
 app.add_typer(keys.app, name="keys")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(trust.app, name="trust")
+app.add_typer(dlq.app, name="dlq")
 
 
 def _version(wanted: bool) -> None:
@@ -47,6 +49,8 @@ def _root(
 
 def main() -> None:
     """Run the command line; an error is one line on standard error, never a traceback."""
+    # The client's own log lines would stand between a person and the one line that says what is wrong.
+    logging.getLogger("pactstream.kafka").addHandler(logging.NullHandler())
     try:
         app()
     except KeyboardInterrupt:

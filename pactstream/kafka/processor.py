@@ -189,7 +189,7 @@ class _Session:
         if error is not None:
             self._check(error)
             return
-        record = _record(message)
+        record = as_record(message)
         if record.partition not in self._tasks:
             return  # revoked between the fetch and here; its next holder reads it again
         if not self._open:
@@ -331,7 +331,8 @@ def classify(error: KafkaException) -> Retryable | Fatal:
     return Retryable(f"Kafka: {fault.str()} ({fault.name()})")
 
 
-def _record(message: Message) -> Record:
+def as_record(message: Message) -> Record:
+    """A consumed message, free of the client. Raises `Fatal` for one without a position."""
     topic, partition, offset = message.topic(), message.partition(), message.offset()
     if topic is None or partition is None or offset is None:
         raise Fatal("the Kafka client returned a record without a position")
