@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 from tests.stack import eventually
 
@@ -29,8 +30,9 @@ def missing() -> str:
 class Browser:
     """One window."""
 
-    def __init__(self, client: httpx.Client) -> None:
+    def __init__(self, client: httpx.Client, path: str) -> None:
         self._client = client
+        self._path = path
 
     def open(self, url: str) -> None:
         """Load a page."""
@@ -59,7 +61,7 @@ class Browser:
         file.write_bytes(base64.b64decode(taken["data"]))
 
     def _post(self, path: str, body: dict[str, object]) -> Any:
-        answer = self._client.post(path, json=body).json()["value"]
+        answer = self._client.post(self._path + path, json=body).json()["value"]
         if isinstance(answer, dict) and "error" in answer and "message" in answer:
             raise AssertionError(f"{path}: {answer['message']}")
         return answer
@@ -77,14 +79,19 @@ def chromium() -> Iterator[Browser]:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
             eventually(lambda: _answers(client), timeout=30)
             session = client.post("/session", json={"capabilities": {"alwaysMatch": _capabilities()}}).json()
-            client.base_url = httpx.URL(f"http://127.0.0.1:{port}/session/{session['value']['sessionId']}")
+            path = f"/session/{session['value']['sessionId']}"
             try:
-                yield Browser(client)
+                yield Browser(client, path)
             finally:
-                client.delete("")
+                # Ends the browser, which would outlive its driver otherwise.
+                client.delete(path).raise_for_status()
     finally:
+        left = psutil.Process(driver.pid).children(recursive=True)
         driver.terminate()
         driver.wait(30)
+        _, left = psutil.wait_procs(left, timeout=10)
+        for process in left:
+            process.kill()
 
 
 def _answers(client: httpx.Client) -> bool:
