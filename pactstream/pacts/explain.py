@@ -67,8 +67,8 @@ def failed(
         path, reason = site.rule.path, _reason(check, site.rule, value)
         if isinstance(check, MaxAmount) and _amount_passes(check, value):
             path, value = check.currency_path, lookup(params, check.currency_path, indices)
-            shown = "missing or null" if value is None else _show(value)
-            reason = f"is {shown}, but the amount is capped in {_show(check.currency)}"
+            shown = "missing or null" if value is None else show(value)
+            reason = f"is {shown}, but the amount is capped in {show(check.currency)}"
         place = format_path(path, indices)
         found.violations.append(_violation(site, check, place, value, f"{place} {reason}."))
     return found
@@ -161,12 +161,12 @@ def _text_reason(check: AllowList | DenyList | Regex, rule: Rule, value: Any) ->
         plain = values.text(value)
         return f"is {kind(value)} without a text to compare" if plain is None else _TOO_LONG
     if isinstance(check, AllowList):
-        return f"is {_show(value)}, which is not on the allow-list"
+        return f"is {show(value)}, which is not on the allow-list"
     if isinstance(check, DenyList):
-        return f"is {_show(value)}, which is on the deny-list"
+        return f"is {show(value)}, which is on the deny-list"
     if len(prepared) > values.MAX_TEXT:
         return _TOO_LONG
-    return f"is {_show(value)}, which does not match /{shortened(check.pattern, 64)}/"
+    return f"is {show(value)}, which does not match /{shortened(check.pattern, 64)}/"
 
 
 _TOO_LONG: Final = f"is longer than the {values.MAX_TEXT} characters that are judged"
@@ -175,15 +175,15 @@ _TOO_LONG: Final = f"is longer than the {values.MAX_TEXT} characters that are ju
 def _number_reason(value: Any, least: Decimal | None, most: Decimal | None) -> str:
     amount = values.number(value)
     if amount is None:
-        return f"is {_show(value)}, which is not a number in plain decimal notation"
+        return f"is {show(value)}, which is not a number in plain decimal notation"
     if not -values.NUMBER_LIMIT <= amount <= values.NUMBER_LIMIT:
         return f"has more than the {values.MAX_DIGITS} digits that are judged"
     if least is not None and amount < least:
-        return f"is {_show(value)}, below the minimum of {least}"
-    return f"is {_show(value)}, above the maximum of {most}"
+        return f"is {show(value)}, below the minimum of {least}"
+    return f"is {show(value)}, above the maximum of {most}"
 
 
-def _show(value: Any) -> str:
+def show(value: Any) -> str:
     """A value inside a sentence: JSON, at most 64 characters; an array or object by its kind only."""
     if isinstance(value, (dict, list)):
         return kind(value)

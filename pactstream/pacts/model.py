@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from pactstream.pacts.paths import Path
 from pactstream.pacts.verdict import Severity
@@ -78,8 +78,97 @@ class ParamBinding:
     forbid_unknown: bool = False
 
 
-Condition: TypeAlias = ParamBinding
-"""Conditions with state (windows, sequences) become further members of this union, one for each `type`."""
+@dataclass(frozen=True, slots=True)
+class Sliding:
+    """A window that ends at the latest call and is `duration_micros` long; `shown`: as written."""
+
+    duration_micros: int
+    shown: str
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarDay:
+    """A window from midnight to midnight in an IANA time zone."""
+
+    time_zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class WholeSession:
+    """A window as long as its session."""
+
+
+Span: TypeAlias = Sliding | CalendarDay | WholeSession
+Aggregate: TypeAlias = Literal["sum", "count", "distinct", "max"]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What a window measures, whatever its limit; `tools` and `outcomes` are sorted (None: any outcome)."""
+
+    aggregate: Aggregate
+    tools: tuple[str, ...]
+    path: Path | None
+    per_session: bool
+    per_path: Path | None
+    span: Span
+    outcomes: tuple[str, ...] | None
+    lateness_micros: int
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A condition of type `window`: the measure may not stand above `limit` (`expected`: as written)."""
+
+    severity: Severity
+    measure: Measure
+    limit: Decimal
+    expected: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A condition of type `sequence`: `tool` only after a success of `after`, or (`forbids`) never after it."""
+
+    severity: Severity
+    forbids: bool
+    tool: str
+    after: str
+    within_micros: int | None
+    per_session: bool
+    expected: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRun:
+    """A condition of type `sequence`: up to `limit` errors in a row in a session (`tools` None: of any)."""
+
+    severity: Severity
+    limit: int
+    tools: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Escalation:
+    """A condition of type `escalate`: the `times`-th call violated as `lightest` or graver is `severity`."""
+
+    severity: Severity
+    lightest: Severity
+    times: int
+    within_micros: int
+    expected: Any
+
+
+Condition: TypeAlias = ParamBinding | Window | Order | ErrorRun | Escalation
+
+
+@dataclass(frozen=True, slots=True)
+class Objectives:
+    """What the agent aims at; None where the pact says nothing. Scores reflect it, verdicts never do."""
+
+    latency_p95_ms: int | None
+    allowed_models: tuple[str, ...] | None
+    tokens_per_session: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,5 +181,6 @@ class Pact:
     name: str
     agent_id: str | None
     conditions: tuple[Condition, ...]
+    objectives: Objectives | None
     canonical: bytes
     hash: str

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MAX_FAULTS: Final = 100
 PLAIN_DECIMAL_DUE: Final = 'must be a number, or a plain decimal such as "1000.50"'
+DURATION_DUE: Final = "must be a duration from PT1S to P366D, such as PT1H30M, or seconds"
 
 Steps: TypeAlias = tuple[str | int, ...]
 
@@ -52,6 +53,8 @@ def _structural(error: ValidationError) -> Iterable[Detail]:
     limit: Any = error.validator_value
     instance: Any = error.instance
     path = joined(error.absolute_path)
+    if schema is False:
+        return [Detail(path, "does not belong to a condition of this type")]
     if error.validator == "required":
         return [Detail(_below(path, name), "is missing") for name in limit if name not in instance]
     if error.validator == "additionalProperties":
@@ -70,8 +73,17 @@ def _expectation(keyword: object, limit: Any, path: str) -> str:
             return f"is longer than {limit}"
         case "minItems" | "minLength" | "minProperties":
             return "must not be empty"
-        case _:  # "pattern": of a number or an agent's id
-            return "must be a UUID" if path == "agentId" else PLAIN_DECIMAL_DUE
+        case "minimum" | "maximum":
+            return f"must be {limit} at {'least' if keyword == 'minimum' else 'most'}"
+        case "oneOf":
+            names = (name for option in limit for name in option["required"])
+            return f"must have exactly one of {', '.join(names)}"
+        case "dependentRequired":
+            return f"{', '.join(limit)} may stand only beside {', '.join(*limit.values())}"
+        case _:  # "pattern": of a number, a duration or an agent's id
+            if path == "agentId":
+                return "must be a UUID"
+            return DURATION_DUE if limit.startswith("^P") else PLAIN_DECIMAL_DUE
 
 
 def _below(path: str, name: str) -> str:

@@ -114,7 +114,7 @@ def test_every_fault_is_reported_at_once_structure_and_meaning() -> None:
         "agentId": "atlas",
         "conditions": [
             {
-                "type": "window",
+                "type": "windows",
                 "severity": "fatal",
                 "parameterBinding": {
                     "tool": "",
@@ -134,7 +134,7 @@ def test_every_fault_is_reported_at_once_structure_and_meaning() -> None:
             ("name", "is missing"),
             ("nam", "is not a known member"),
             ("agentId", "must be a UUID"),
-            ("conditions[0].type", "must be one of param_binding"),
+            ("conditions[0].type", "must be one of param_binding, window, sequence, escalate"),
             ("conditions[0].severity", "must be one of critical, major, minor, info"),
             ("conditions[0].parameterBinding.tool", "must not be empty"),
             (f"{RULES}[0].regexp", "is not a known member"),

@@ -1,0 +1,160 @@
+"""What judging remembers of one agent: an entry for each measure of a pact and each key within it.
+
+A measure is named by a hash of what it measures (see `identity`), and a key by a hash of the session or value
+that it stands for: no private value is kept. All of it is a function of the calls in their order; nothing
+depends on when it is written or read back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+import msgspec
+import rfc8785
+
+NAME_BYTES = 16
+# An entry is kept this long beyond its end: clocks of gateways differ, and one that has been removed must not
+# be missed by a call that arrived, by its stamp, a little earlier.
+_GRACE_MICROS = 3_600_000_000
+
+
+class Bucket(msgspec.Struct, array_like=True):
+    """The calls of one stretch of time: sum or maximum, how many, and the ids of the first, 16 bytes each.
+
+    `values` holds hashes of the distinct values, in order of appearance, where a window counts those.
+    """
+
+    figure: Decimal
+    calls: int = 0
+    ids: bytes = b""
+    values: dict[bytes, None] = msgspec.field(default_factory=dict)
+
+
+class Series(msgspec.Struct, array_like=True, tag="s"):
+    """The state of a window: its buckets by index, in order of time."""
+
+    expires_at_micros: int
+    buckets: dict[int, Bucket] = msgspec.field(default_factory=dict)
+
+
+class Moments(msgspec.Struct, array_like=True, tag="m"):
+    """The state of a sequence or an escalation: a few times in microseconds, or a count."""
+
+    expires_at_micros: int
+    values: list[int]
+
+
+Entry: TypeAlias = Series | Moments
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Entry).decode
+
+
+class PactState:
+    """The entries of one agent, under all its pacts."""
+
+    def __init__(self) -> None:
+        # Within a measure the entry written longest ago comes first.
+        self._entries: dict[str, dict[str, Entry]] = {}
+        self._changed: dict[tuple[str, str], None] = {}
+
+    def __len__(self) -> int:
+        """How many entries there are."""
+        return sum(map(len, self._entries.values()))
+
+    def find(self, measure: str, key: str, now_micros: int) -> Entry | None:
+        """An entry, unless it has expired."""
+        entry = self._entries.get(measure, {}).get(key)
+        return entry if entry is not None and entry.expires_at_micros > now_micros else None
+
+    def count(self, measure: str, now_micros: int) -> int:
+        """How many keys of a measure have not expired."""
+        entries = self._entries.get(measure, {}).values()
+        return sum(entry.expires_at_micros > now_micros for entry in entries)
+
+    def has_room(self, measure: str, most: int, now_micros: int) -> bool:
+        """Whether a measure has fewer than `most` keys that have not expired."""
+        return len(self._entries.get(measure, ())) < most or self.count(measure, now_micros) < most
+
+    def put(self, measure: str, key: str, entry: Entry) -> None:
+        """Write an entry."""
+        entries = self._entries.setdefault(measure, {})
+        entries.pop(key, None)
+        entries[key] = entry
+        self._mark(measure, key)
+
+    def drop_oldest(self, measure: str) -> None:
+        """Forget the entry of a measure that was written longest ago."""
+        self._drop(measure, next(iter(self._entries[measure])))
+
+    def drain(self, now_micros: int) -> Iterator[tuple[str, bytes | None]]:
+        """What has changed since the last call, in order of change, as (`<measure>/<key>`, record).
+
+        None: the entry is gone. Entries that expired more than an hour before `now_micros` go here.
+        """
+        self._expire(now_micros - _GRACE_MICROS)
+        changed, self._changed = self._changed, {}
+        for measure, key in changed:
+            entry = self._entries.get(measure, {}).get(key)
+            yield f"{measure}/{key}", None if entry is None else _encode(entry)
+
+    def restore(self, name: str, record: bytes | None) -> None:
+        """Take one record of `drain`; the last of a name counts. Raises ValueError: it is none."""
+        measure, _, key = name.partition("/")
+        entries = self._entries.setdefault(measure, {})
+        entries.pop(key, None)
+        if record is not None:
+            entries[key] = _decode(record)
+
+    def dump(self) -> bytes:
+        """Everything, as bytes that are equal for equal states."""
+        return _encode({measure: entries for measure, entries in sorted(self._entries.items()) if entries})
+
+    @classmethod
+    def load(cls, data: bytes) -> PactState:
+        """The state that `dump` was taken of. Raises ValueError: it is none."""
+        state = cls()
+        state._entries = msgspec.msgpack.decode(data, type=dict[str, dict[str, Entry]])
+        return state
+
+    def _expire(self, before_micros: int) -> None:
+        for measure, entries in list(self._entries.items()):
+            gone = [key for key, entry in entries.items() if entry.expires_at_micros <= before_micros]
+            for key in gone:
+                self._drop(measure, key)
+            if not entries:
+                del self._entries[measure]
+
+    def _drop(self, measure: str, key: str) -> None:
+        del self._entries[measure][key]
+        self._mark(measure, key)
+
+    def _mark(self, measure: str, key: str) -> None:
+        self._changed.pop((measure, key), None)
+        self._changed[measure, key] = None
+
+
+def identity(pact_id: str, *parts: Any) -> str:
+    """The name of a measure: a hash of the pact's id and all that decides what is remembered.
+
+    Versions of a pact share it as long as those parts are equal, whatever else is edited. Released names must
+    never change: state in every changelog stands under them.
+    """
+    return _name(rfc8785.dumps([pact_id, *parts]))
+
+
+def key_of(*parts: str) -> str:
+    """The name of a key: a hash of the session id, or of the value, that it stands for."""
+    return _name(rfc8785.dumps(list(parts)))
+
+
+def fingerprint(text: str) -> bytes:
+    """What is remembered of a value: 16 bytes, so that nobody finds two values that count as one."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=NAME_BYTES).digest()
+
+
+def _name(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=NAME_BYTES).hexdigest()
