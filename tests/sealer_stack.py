@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
+
+from pydantic import SecretStr
 
 from ledger_sealer import wiring
 from ledger_sealer.projector import Projector
@@ -19,6 +22,7 @@ from pactstream.clickhouse.verify import LogReport, verify_ledger
 from pactstream.errors import Retryable
 from pactstream.kafka import topics
 from pactstream.ledger.audit import Finding
+from pactstream.settings import ClickHouseSettings
 from pactstream.signing.keys import SigningKey, create_keys
 from tests.kafka_tools import create_topics, produce, read_all
 from tests.sealer_tools import Evaluated
@@ -110,25 +114,44 @@ class Setup:
         return [finding for report in self.verify() for finding in report.findings]
 
 
-def build(bootstrap: str, prefix: str, address: ClickHouseAddress, keys: Path, **changes: Any) -> Setup:
-    """Topics, tables and key for one test."""
+def clickhouse_settings(address: ClickHouseAddress) -> ClickHouseSettings:
+    """The settings that lead to `address`."""
+    return ClickHouseSettings(
+        clickhouse_host=address.host,
+        clickhouse_port=address.port,
+        clickhouse_user=address.user,
+        clickhouse_password=SecretStr(address.password),
+        clickhouse_database=address.database,
+    )
+
+
+@contextmanager
+def database(server: ClickHouseAddress) -> Iterator[ClickHouseAddress]:
+    """A database for more than one test, dropped afterwards."""
+    name = f"shared_{uuid.uuid4().hex[:12]}"
+    yield replace(server, database=name)
+    with ClickHouse(clickhouse_settings(server), use_database=False) as client:
+        client.command("DROP DATABASE {name:Identifier} SYNC", {"name": name})
+
+
+@contextmanager
+def build(
+    bootstrap: str, prefix: str, address: ClickHouseAddress, keys: Path, **changes: Any
+) -> Iterator[Setup]:
+    """Topics, tables and key."""
     values: dict[str, Any] = {
         "kafka_bootstrap": bootstrap,
         "kafka_topic_prefix": prefix,
         "instance": "one",
         "deployment": "test.example",
-        "clickhouse_host": address.host,
-        "clickhouse_port": address.port,
-        "clickhouse_user": address.user,
-        "clickhouse_password": address.password,
-        "clickhouse_database": address.database,
         "segment_interval_seconds": 0.05,
     }
-    settings = SealerSettings(**(values | changes))
+    settings = SealerSettings(**(clickhouse_settings(address).model_dump() | values | changes))
     create_topics(settings)
     migrate.apply(settings)
     (key,) = create_keys(keys, "ledger")
-    return Setup(settings, key, Flaky(settings))
+    with Flaky(settings) as client:
+        yield Setup(settings, key, client)
 
 
 def fill(

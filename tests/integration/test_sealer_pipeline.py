@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,9 @@ from tests.stack import ClickHouseAddress, eventually
 @pytest.fixture
 def setup(
     kafka_bootstrap: str, topic_prefix: str, clickhouse_database: ClickHouseAddress, tmp_path: Path
-) -> Setup:
-    return build(kafka_bootstrap, topic_prefix, clickhouse_database, tmp_path / "keys")
+) -> Iterator[Setup]:
+    with build(kafka_bootstrap, topic_prefix, clickhouse_database, tmp_path / "keys") as made:
+        yield made
 
 
 def test_every_leaf_of_every_log_once_and_verified(setup: Setup) -> None:
