@@ -12,7 +12,7 @@ from pactstream.devstack import jars, ports
 from pactstream.devstack.errors import AlreadyRunning
 from pactstream.devstack.kafka import Broker
 from pactstream.devstack.reporter import Quiet, Reporter
-from pactstream.devstack.supervisor import Program, Supervisor, python_program
+from pactstream.devstack.supervisor import Child, Program, Supervisor, python_program
 
 _DATA_BYTES = 256 << 20
 
@@ -74,16 +74,25 @@ class Stack:
     ) -> None:
         self._exit.close()
 
+    def restart_kafka(self) -> None:
+        """Stop the broker and start it again, on the same port; returns when it is ready."""
+        self.supervisor.stop("Kafka")
+        broker = self._prepare_kafka()
+        self.supervisor.wait_ready(self._start_kafka(broker), broker.is_ready)
+
     def _start(self) -> None:
         clickhouse = self.supervisor.start(self._clickhouse_program())  # comes up while Kafka is prepared
         broker = self._prepare_kafka()
-        if broker.was_killed():
-            self._end_old_session(broker)
-        kafka = self.supervisor.start(broker.program())
+        kafka = self._start_kafka(broker)
         self.supervisor.wait_ready(clickhouse, lambda: ports.answers(self.clickhouse_port))
         self._reporter.say(f"ClickHouse is ready at {self.clickhouse_url}")
         self.supervisor.wait_ready(kafka, broker.is_ready)
         self._reporter.say(f"Kafka is ready at {self.kafka_bootstrap}")
+
+    def _start_kafka(self, broker: Broker) -> Child:
+        if broker.was_killed():
+            self._end_old_session(broker)
+        return self.supervisor.start(broker.program())
 
     def _end_old_session(self, broker: Broker) -> None:
         self._reporter.say("Kafka was killed the last time: tidying up")

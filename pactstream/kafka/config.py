@@ -8,16 +8,38 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from pactstream import clock
 from pactstream.settings import KafkaSettings
 
 Config = dict[str, Any]
 
-# A transaction left open by a killed process holds back every reader for at most this long.
+# A transaction left open by a killed process holds back every reader for this long, and until the broker looks.
 TRANSACTION_TIMEOUT_MS = 10_000
 # The largest record: a gateway body is at most 1 MiB, and judging about triples it.
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 
-_log = logging.getLogger("pactstream.kafka")
+_SAME_LINE_SECONDS = 10.0
+
+
+class _Seldom(logging.Filter):
+    """Passes one line of each client and kind in ten seconds: librdkafka repeats what it cannot mend."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether this line is the first of its kind (`FAIL [rdkafka#consumer-2]`) for a while."""
+        kind = record.getMessage().partition("]")[0]
+        now = clock.monotonic_seconds()
+        if now - self._last.get(kind, -_SAME_LINE_SECONDS) < _SAME_LINE_SECONDS:
+            return False
+        self._last[kind] = now
+        return True
+
+
+_log = logging.getLogger("pactstream.kafka.client")
+_log.addFilter(_Seldom())
 
 
 def client(settings: KafkaSettings) -> Config:

@@ -1,8 +1,8 @@
 """Exactly once, proven: workers join and leave, are killed and paused past their session, the broker restarts.
 
 Two hundred thousand events of forty agents, one batch in fifty sent twice, go through one, three, one
-evaluators. Afterwards every event must have been judged once, in the order of its agent, each leaf linked to the
-one before; and the workers' state must be that of a single worker that nobody disturbed.
+evaluators. Afterwards every event must have been judged once, in the order of its agent, each leaf linked to
+the one before; and the workers' state must be that of a single worker that nobody disturbed.
 """
 
 from __future__ import annotations
@@ -233,15 +233,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield running
 
 
-def restart_broker(stack: Stack, cluster: Cluster) -> None:
-    program = stack.supervisor.child("Kafka").program
-    stack.supervisor.stop("Kafka")
-    child = stack.supervisor.start(program)
-    admin_port = int(stack.kafka_bootstrap.rpartition(":")[2])
-    stack.supervisor.wait_ready(child, lambda: ports.answers(admin_port))
-    cluster.note("restart broker")
-
-
 def all_judged(cluster: Cluster, expected: int) -> None:
     """Wait until the committed output holds every event, without decoding it each time."""
     last = -1
@@ -288,7 +279,8 @@ def test_every_event_is_judged_once_through_kills_pauses_and_restarts(stack: Sta
         cluster.resume("three")
         cluster.produce(cut[5])
         cluster.wait_for_more()
-        restart_broker(stack, cluster)
+        stack.restart_kafka()
+        cluster.note("restart broker")
         cluster.produce(cut[6])
         cluster.wait_for_more()
         cluster.stop("two")
