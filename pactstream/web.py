@@ -162,8 +162,8 @@ def serve(app: ASGIApp, host: str, port: int, on_stop: Callable[[], None] = lamb
     except OSError as error:
         reason = str(error.strerror).partition(" (")[0]  # Python repeats the address in parentheses
         raise Fatal(f"cannot listen on {host}:{port}: {reason}; set another port or stop its user") from None
-    # Accepted sockets inherit it. Without it, the body of an answer waits 40 ms for the client to acknowledge the
-    # head; asyncio sets it by itself only on sockets made with `proto=IPPROTO_TCP`.
+    # Accepted sockets inherit it. Without it, an answer's body waits 40 ms for the client to acknowledge its
+    # head. asyncio sets it by itself only on sockets made with `proto=IPPROTO_TCP`.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     config = uvicorn.Config(
         app,
