@@ -53,8 +53,6 @@ def _structural(error: ValidationError) -> Iterable[Detail]:
     limit: Any = error.validator_value
     instance: Any = error.instance
     path = joined(error.absolute_path)
-    if schema is False:
-        return [Detail(path, "does not belong to a condition of this type")]
     if error.validator == "required":
         return [Detail(_below(path, name), "is missing") for name in limit if name not in instance]
     if error.validator == "additionalProperties":
@@ -75,6 +73,8 @@ def _expectation(keyword: object, limit: Any, path: str) -> str:
             return "must not be empty"
         case "minimum" | "maximum":
             return f"must be {limit} at {'least' if keyword == 'minimum' else 'most'}"
+        case "not":
+            return "does not belong to a condition of this type"
         case "oneOf":
             names = (name for option in limit for name in option["required"])
             return f"must have exactly one of {', '.join(names)}"
