@@ -29,6 +29,7 @@ app.add_typer(pact.app, name="pact")
 app.add_typer(keys.app, name="keys")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(trust.app, name="trust")
+app.add_typer(witness.app, name="witness")
 app.add_typer(dlq.app, name="dlq")
 
 

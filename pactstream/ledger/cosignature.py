@@ -68,6 +68,9 @@ class Cosigner:
     name: str
     private_key: Ed25519PrivateKey = field(repr=False)
 
+    def __post_init__(self) -> None:
+        note.check_name(self.name)
+
     @property
     def verifier(self) -> CosignatureVerifier:
         """The public side."""

@@ -22,12 +22,17 @@ from joserfc.jwk import ECKey, OKPKey
 
 from pactstream import canonical, clock
 from pactstream.errors import Fatal, InvalidInput
+from pactstream.ledger.cosignature import Cosigner
 from pactstream.ledger.note import NoteSigner, NoteVerifier
 from pactstream.signing.jwks import Algorithm, Jwk, PublicKey, parse_jwk
 
-Purpose: TypeAlias = Literal["ledger", "report"]
+Purpose: TypeAlias = Literal["ledger", "report", "witness"]
 
-ALGORITHMS: dict[Purpose, tuple[Algorithm, ...]] = {"ledger": ("Ed25519",), "report": ("ES256", "Ed25519")}
+ALGORITHMS: dict[Purpose, tuple[Algorithm, ...]] = {
+    "ledger": ("Ed25519",),
+    "report": ("ES256", "Ed25519"),
+    "witness": ("Ed25519",),
+}
 """The keys of each purpose."""
 
 DEFAULT_OVERLAP_SECONDS = 3_600
@@ -59,10 +64,17 @@ class SigningKey:
 
     def note_signer(self, origin: str) -> NoteSigner:
         """This key as the signer of log `origin`. Raises `SigningKeyError` unless it is an Ed25519 key."""
+        return NoteSigner(origin, self._ed25519())
+
+    def cosigner(self, name: str) -> Cosigner:
+        """This key as the witness `name`. Raises `SigningKeyError` unless it is an Ed25519 key."""
+        return Cosigner(name, self._ed25519())
+
+    def _ed25519(self) -> Ed25519PrivateKey:
         private = self.jwk.private_key
         if not isinstance(private, Ed25519PrivateKey):
             raise SigningKeyError(f"key {self.kid} is not an Ed25519 key: it cannot sign checkpoints")
-        return NoteSigner(origin, private)
+        return private
 
 
 def note_verifier(key: PublicKey, origin: str) -> NoteVerifier:
