@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from pactstream import __version__
-from pactstream.cli import dlq, keys, ledger, operate, pact, trust
+from pactstream.cli import dlq, keys, ledger, operate, pact, trust, witness
 from pactstream.errors import InvalidInput, PactstreamError
 
 EXIT_NOT_IN_ORDER = 1
