@@ -16,7 +16,7 @@ NOON = 1_778_673_600 * SECOND
 """2026-05-13T12:00:00Z."""
 
 
-def window(severity: str = "major", **members: Any) -> dict[str, Any]:
+def window(severity: str = "major", /, **members: Any) -> dict[str, Any]:
     settings = {
         "aggregate": "sum",
         "tools": ["pay"],
@@ -27,11 +27,11 @@ def window(severity: str = "major", **members: Any) -> dict[str, Any]:
     return {"type": "window", "severity": severity, "window": kept}
 
 
-def sequence(severity: str = "major", **members: Any) -> dict[str, Any]:
+def sequence(severity: str = "major", /, **members: Any) -> dict[str, Any]:
     return {"type": "sequence", "severity": severity, "sequence": members}
 
 
-def escalate(severity: str = "critical", **members: Any) -> dict[str, Any]:
+def escalate(severity: str = "critical", /, **members: Any) -> dict[str, Any]:
     return {"type": "escalate", "severity": severity, "escalate": members}
 
 
