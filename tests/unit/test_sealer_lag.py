@@ -1,0 +1,28 @@
+"""The lag gauge while a segment waits for ClickHouse."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client import REGISTRY
+
+from ledger_sealer import metrics
+from pactstream import clock
+
+
+def gauge(log: int) -> float | None:
+    return REGISTRY.get_sample_value("pactstream_projection_lag_seconds", {"log": str(log)})
+
+
+def test_it_grows_while_a_segment_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000_000_000
+    monkeypatch.setattr(clock, "now_micros", lambda: now)
+    lag = metrics.Lag()
+    lag.waiting(907, sealed_at_micros=now - 2_000_000)
+    assert gauge(907) == 2.0
+    now += 30_000_000
+    assert gauge(907) == 32.0
+    lag.waiting(907, sealed_at_micros=now - 500_000)
+    assert gauge(907) == 0.5
+    lag.written(907)
+    assert gauge(907) == 0.0
+    lag.written(907)
