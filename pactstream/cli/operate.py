@@ -1,4 +1,4 @@
-"""The operator's commands: `dev`, `demo`, `atlas`, `topics apply`, `migrate`, `settings`.
+"""The operator's commands: `dev`, `demo`, `atlas`, `topics apply`, `migrate`.
 
 Imports of Kafka, ClickHouse and the dev stack stand inside the functions: the base install has none of them.
 """
@@ -26,7 +26,6 @@ def register(app: typer.Typer) -> None:
     app.command()(demo)
     app.command()(atlas)
     app.command()(migrate)
-    app.command("settings")(show_settings)
     app.add_typer(topics_app, name="topics")
 
 
@@ -114,10 +113,6 @@ def topics_apply(
         settings.load(settings.KafkaSettings), partitions=partitions, replication=replication
     ):
         typer.echo(line)
-
-
-def show_settings() -> None:
-    """Print every environment variable that the services read."""
 
 
 def _term_is_interrupt() -> None:

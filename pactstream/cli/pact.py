@@ -1,4 +1,4 @@
-"""`pactstream pact …`: templates, checking a pact, judging a call without any server."""
+"""`pactstream pact …`: templates, checking a pact, judging a call without any server, and `pact_tools`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pactstream.cli import pact_tools
 from pactstream.errors import Fatal, InvalidInput
 from pactstream.pacts import compile_pact, parse_pact, templates
 
-app = typer.Typer(no_args_is_help=True, help="Pacts: templates, checks, trying a call.")
+app = typer.Typer(no_args_is_help=True, help="Pacts: templates, checks, and what a new version would change.")
 
 PactFile = Annotated[Path, typer.Argument(help="A pact as JSON.", exists=True, dir_okay=False, readable=True)]
 
@@ -74,3 +75,6 @@ def judge(
     for violation in verdict.violations:
         typer.echo(f"{violation.severity:<8}  {violation.message}")
     raise InvalidInput(f"the call violates the pact ({verdict.severity})")
+
+
+pact_tools.register(app)
