@@ -97,7 +97,7 @@ def _settle(topic: str, at: list[str] | None, every: bool, state: Literal["repla
     done = dlq.settle(_settings(), topic, _positions(at, every), state)
     for letter in done:
         typer.echo(f"{topic} {letter.position}: {state}")
-    typer.echo(f"{len(done)} {'letter' if len(done) == 1 else 'letters'} {state}")
+    typer.echo(f"{output.counted(len(done), 'letter')} {state}")
 
 
 def _settings() -> KafkaSettings:

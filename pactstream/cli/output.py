@@ -46,6 +46,11 @@ def printable(text: str) -> str:
     )
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 call`, `2 calls`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def age(micros: int) -> str:
     """How long ago that was, in the largest unit that fits: `3 d`, `5 h`, `12 min`, `40 s`."""
     seconds = max(0, clock.now_micros() - micros) // clock.MICROS_PER_SECOND

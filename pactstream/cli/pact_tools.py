@@ -58,8 +58,8 @@ def test(
             table, one.tried.place, one.tried.call.tool, trial.outcome(one.verdict), "\n".join(why), style=style
         )
     output.show(table)
-    skipped = f", {others} other events left out" if others else ""
-    typer.echo(f"{len(calls)} calls, {violated} violated, {bad} not in order{skipped}")
+    skipped = f", {output.counted(others, 'other event')} left out" if others else ""
+    typer.echo(f"{output.counted(len(calls), 'call')}, {violated} violated, {bad} not in order{skipped}")
     if bad:
         raise typer.Exit(1)
 
@@ -84,7 +84,9 @@ def diff(old: PactFile, new: PactFile) -> None:
     output.show(table)
     ways = {way: sum(one.direction == way for one in found) for way in ("stricter", "looser", "differs")}
     parts = [f"{number} {way}" for way, number in ways.items() if number]
-    typer.echo(f"{len(found)} differences" + (f": {', '.join(parts)}" if parts else ", none in a verdict"))
+    typer.echo(
+        output.counted(len(found), "difference") + (f": {', '.join(parts)}" if parts else ", none in a verdict")
+    )
     raise typer.Exit(1)
 
 
@@ -187,7 +189,9 @@ def _replayed(document: Pact, choice: Choice) -> Comparison:
 
 def _report(found: Comparison, since: str) -> None:
     versions = ", ".join(str(one) for one in sorted(found.versions)) or "none"
-    typer.echo(f"{found.calls} calls under pact {found.pact_id}, version {versions}, in the last {since}")
+    typer.echo(
+        f"{output.counted(found.calls, 'call')} under pact {found.pact_id}, version {versions}, in the last {since}"
+    )
     table = output.table("calls", "then", "now")
     for (before, after), number in sorted(found.verdicts.items(), key=lambda item: -item[1]):
         output.row(table, number, before, after, style="" if before == after else "bold")
@@ -208,4 +212,4 @@ def _report(found: Comparison, since: str) -> None:
         output.show(table)
     worse = found.count(was_valid=True, is_valid=False)
     better = found.count(was_valid=False, is_valid=True)
-    typer.echo(f"\n{worse} calls that were valid would be violated, {better} that were violated would be valid")
+    typer.echo(f"\nvalid then, violated now: {worse}; violated then, valid now: {better}")

@@ -17,7 +17,3 @@ def test_every_variable_has_one_row_with_a_meaning() -> None:
     assert len(names) == len(set(names))
     assert {PREFIX + name.upper() for cls in CLASSES for name in cls.model_fields} <= set(names)
     assert all(len(row[-2].strip()) > 3 for row in rows)
-
-
-def test_no_secret_has_a_default() -> None:
-    assert "**" not in page()
