@@ -1,4 +1,4 @@
-"""What the evaluator remembers of an agent: where its chain of leaves stands, which events it has judged."""
+"""What the evaluator remembers of an agent: its chain of leaves, the events it has judged, its windows."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pactstream.ledger.leaf import GENESIS, AgentHead
+from pactstream.pacts import PactState
 
 ID_BYTES = 16
 
@@ -70,10 +71,12 @@ class SeenEvents:
 
 
 class AgentState:
-    """One agent's chain and memory."""
+    """One agent's chain and memory; `received_at_micros` is the arrival of its latest batch here."""
 
-    __slots__ = ("head", "seen")
+    __slots__ = ("head", "pacts", "received_at_micros", "seen")
 
     def __init__(self) -> None:
         self.head: AgentHead = GENESIS
         self.seen = SeenEvents()
+        self.pacts = PactState()
+        self.received_at_micros = 0

@@ -100,7 +100,7 @@ def leaf_values(leaf: Mapping[str, Any]) -> tuple[object, ...]:
         pact.get("version"),
         verdict["bound"],
         verdict["valid"],
-        verdict.get("severity", ""),
+        member("severity") or verdict.get("severity", ""),
         [one["paramPath"] for one in violations],
         [one["rule"] for one in violations],
         [one["severity"] for one in violations],

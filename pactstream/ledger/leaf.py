@@ -30,6 +30,8 @@ MAX_LEAF_BYTES = 65_535
 MAX_COMMITTED_KEYS = 128
 """An object with more members, or with longer keys in all, is committed to as one value."""
 MAX_COMMITTED_KEY_CHARS = 8_192
+MAX_CONTRIBUTING = 100
+"""A leaf lists so many of the calls behind a `tool_call.violation`."""
 MAX_LISTED_VIOLATIONS = 100
 """A leaf lists these and counts the rest in `verdict.omitted`."""
 
@@ -95,13 +97,25 @@ class LeafVerdict(
     violations: tuple[LeafViolation, ...]
 
 
+class Contributing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """The calls behind a `tool_call.violation`: how many, and the ids of the first of them."""
+
+    calls: Ordinal
+    event_ids: Annotated[tuple[Uuid, ...], Meta(max_length=MAX_CONTRIBUTING)]
+
+
 class Leaf(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True, kw_only=True
 ):
-    """One event in the ledger. Null fields are absent; times are RFC 3339, UTC, microseconds."""
+    """One event in the ledger. Null fields are absent; times are RFC 3339, UTC, microseconds.
+
+    `severity` stands where it is graver than the verdict's: a call that ended in an error is a `warning` at
+    least. `contributing` stands in the events that the evaluator adds itself.
+    """
 
     agent_id: Uuid
     commitments: dict[str, Hex32] = msgspec.field(default_factory=dict)
+    contributing: Contributing | None = None
     event_id: Uuid
     latency_ms: Count | Annotated[float, Meta(ge=0)] | None = None
     occurred_at: Time
@@ -113,6 +127,7 @@ class Leaf(
     room_id: str | None = None
     sequence: Ordinal
     session_id: str
+    severity: str | None = None
     source: Source
     tenant: str
     token_count: Count | None = None
@@ -139,6 +154,7 @@ def build_leaf(
     received_at: str,
     source: Source,
     head: AgentHead,
+    contributing: Contributing | None = None,
 ) -> BuiltLeaf:
     """The leaf of an event, the agent's next after `head`.
 
@@ -152,6 +168,7 @@ def build_leaf(
         leaf = Leaf(
             agent_id=agent_id,
             commitments=commitments,
+            contributing=contributing,
             event_id=event["event_id"],
             latency_ms=_latency(event["latency_ms"]),
             occurred_at=clock.to_iso(event["occurred_at_micros"]),
@@ -163,6 +180,7 @@ def build_leaf(
             room_id=event["room_id"],
             sequence=head.sequence + 1,
             session_id=event["session_id"],
+            severity=_severity(event, verdict),
             source=source,
             tenant=tenant,
             token_count=_token_count(event["token_count"]),
@@ -310,6 +328,13 @@ def _latency(milliseconds: float | None) -> int | float | None:
     if not 0 <= milliseconds <= MAX_SAFE_INTEGER:  # NaN too
         raise LeafError("its latency is out of range")
     return int(milliseconds) if milliseconds.is_integer() else milliseconds
+
+
+def _severity(event: Mapping[str, Any], verdict: Verdict | None) -> str | None:
+    """`warning` for a call that ended in an error, unless its verdict is graver and says so itself."""
+    if event["type"] != "tool_call" or event["outcome"] != "error":
+        return None
+    return "warning" if verdict is None or verdict.severity in (None, "info") else None
 
 
 def _token_count(tokens: int | None) -> int | None:

@@ -15,6 +15,8 @@ from typing import Any, TypeAlias
 import msgspec
 import rfc8785
 
+from pactstream.errors import InvalidInput
+
 NAME_BYTES = 16
 # An entry is kept this long beyond its end: clocks of gateways differ, and one that has been removed must not
 # be missed by a call that arrived, by its stamp, a little earlier.
@@ -102,12 +104,15 @@ class PactState:
             yield f"{measure}/{key}", None if entry is None else _encode(entry)
 
     def restore(self, name: str, record: bytes | None) -> None:
-        """Take one record of `drain`; the last of a name counts. Raises ValueError: it is none."""
+        """Take one record of `drain`; the last of a name counts. Raises InvalidInput: it is none."""
         measure, _, key = name.partition("/")
         entries = self._entries.setdefault(measure, {})
         entries.pop(key, None)
         if record is not None:
-            entries[key] = _decode(record)
+            try:
+                entries[key] = _decode(record)
+            except msgspec.MsgspecError as error:
+                raise InvalidInput(f"no state of a condition: {error}") from error
 
     def dump(self) -> bytes:
         """Everything, as bytes that are equal for equal states."""
@@ -115,9 +120,12 @@ class PactState:
 
     @classmethod
     def load(cls, data: bytes) -> PactState:
-        """The state that `dump` was taken of. Raises ValueError: it is none."""
+        """The state that `dump` was taken of. Raises InvalidInput: it is none."""
         state = cls()
-        state._entries = msgspec.msgpack.decode(data, type=dict[str, dict[str, Entry]])
+        try:
+            state._entries = msgspec.msgpack.decode(data, type=dict[str, dict[str, Entry]])
+        except msgspec.MsgspecError as error:
+            raise InvalidInput(f"no state of an agent: {error}") from error
         return state
 
     def _expire(self, before_micros: int) -> None:

@@ -1,0 +1,187 @@
+"""From a batch to leaves: each event judged, numbered and linked, and those that judging gives rise to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, TypeAlias
+from uuid import UUID
+
+from evaluator_worker import crossings
+from evaluator_worker.agent import AgentState
+from pactstream import clock
+from pactstream.errors import InvalidInput, Retryable
+from pactstream.kafka import topics
+from pactstream.kafka.config import MAX_MESSAGE_BYTES
+from pactstream.kafka.records import Record
+from pactstream.ledger.leaf import AgentHead, Contributing, Source, build_leaf
+from pactstream.pacts import Call, CompiledPact, Judgement, Verdict
+
+# Many small parameters, each with its commitment and opening, make far more of a batch than came in: what does
+# not fit one record is written as several. The rest of a record is room for its other fields.
+MAX_EVALUATED_BYTES: Final = MAX_MESSAGE_BYTES - 64 * 1_024
+EVENT_OVERHEAD_BYTES: Final = 128
+
+# The gateway stamped a version that this process has not read yet: it is on its way.
+_PACT_WAIT_SECONDS = 5.0
+
+
+_Written: TypeAlias = tuple[dict[str, Any], AgentHead]
+"""One event of an `EvaluatedBatch`, and the head of the chain after it."""
+
+
+class Pacts(Protocol):
+    """Where compiled pacts come from: a `PactBook`."""
+
+    def compiled(  # noqa: D102 - the class says it
+        self, pact_id: str, version: int, *, timeout_seconds: float = 0
+    ) -> CompiledPact | None: ...
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one batch comes to; `ids` are those of the events that came in."""
+
+    head: AgentHead
+    events: list[dict[str, Any]] = field(default_factory=list)
+    ids: list[bytes] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+    refused: list[tuple[int, InvalidInput]] = field(default_factory=list)
+    crossings: int = 0
+
+
+def judge_batch(batch: dict[str, Any], record: Record, agent: AgentState, pacts: Pacts) -> Outcome:
+    """Judge a batch. Of the agent, only what conditions remember changes: by each call that gets a leaf.
+
+    Raises:
+        Retryable: it names a pact version that has not arrived here. The agent's state is then to be
+            restored: some calls may have been taken in.
+    """
+    outcome = Outcome(agent.head)
+    desk = _Desk(batch, record, agent, pacts)
+    for index, event in enumerate(batch["events"]):
+        try:
+            event_id = _event_id(event)
+            if event_id in agent.seen or event_id in desk.fresh:
+                continue
+            desk.judge(index, event_id, event, outcome)
+        except InvalidInput as error:
+            outcome.refused.append((index, error))
+    return outcome
+
+
+class _Desk:
+    """The judgement of one batch."""
+
+    def __init__(self, batch: dict[str, Any], record: Record, agent: AgentState, pacts: Pacts) -> None:
+        self.fresh: set[bytes] = set()
+        self._agent_id: str = batch["agent_id"]
+        self._tenant: str = batch["tenant_pseudonym"]
+        self._received_at_micros: int = batch["received_at_micros"]
+        self._received_at = clock.to_iso(self._received_at_micros)
+        self._record = record
+        self._state = agent.pacts
+        self._pacts = pacts
+
+    def judge(self, index: int, event_id: bytes, event: dict[str, Any], outcome: Outcome) -> None:
+        """Add an event and those it gives rise to. Raises InvalidInput: it has no leaf; nothing changes."""
+        judgement = self._judgement(event_id, event)
+        if judgement is None:
+            written = [self._written(index, event, None, outcome.head)]
+        else:
+            written = self._with_crossings(index, event, judgement, outcome.head)
+            # Nothing can fail from here on: a call is remembered if and only if it has a leaf.
+            judgement.record(self._state)
+            outcome.verdicts.append(judgement.verdict)
+            outcome.crossings += len(judgement.crossings)
+        self.fresh.add(event_id)
+        outcome.ids.append(event_id)
+        outcome.events += [evaluated for evaluated, _ in written]
+        outcome.head = written[-1][1]
+
+    def _with_crossings(
+        self, index: int, call: dict[str, Any], judgement: Judgement, head: AgentHead
+    ) -> list[_Written]:
+        """The call, and an event for each window that it took beyond its limit."""
+        verdict = judgement.verdict
+        written = [self._written(index, call, verdict, head)]
+        for crossing in judgement.crossings:
+            event = crossings.event(call, crossing)
+            behind = crossings.contributing(crossing)
+            found = crossings.verdict(verdict, crossing)
+            written.append(self._written(index, event, found, written[-1][1], behind))
+        return written
+
+    def _judgement(self, event_id: bytes, event: dict[str, Any]) -> Judgement | None:
+        """By the version in force when the event arrived; None where there is nothing to judge."""
+        pact_id, version = event["pact_id"], event["pact_version"]
+        if event["type"] != "tool_call" or pact_id is None or version is None:
+            return None
+        pact = self._pacts.compiled(pact_id, version, timeout_seconds=_PACT_WAIT_SECONDS)
+        if pact is None:
+            raise Retryable(f"version {version} of pact {pact_id} has not arrived yet")
+        call = Call(
+            event_id,
+            event["tool"] or "",
+            event["params"] or b"",
+            outcome=event["outcome"],
+            session_id=event["session_id"],
+            occurred_at_micros=event["occurred_at_micros"],
+            received_at_micros=self._received_at_micros,
+        )
+        return pact.weigh(call, self._state)
+
+    def _written(
+        self,
+        index: int,
+        event: dict[str, Any],
+        verdict: Verdict | None,
+        head: AgentHead,
+        behind: Contributing | None = None,
+    ) -> _Written:
+        built = build_leaf(
+            event,
+            verdict,
+            agent_id=self._agent_id,
+            tenant=self._tenant,
+            received_at=self._received_at,
+            source=Source(index, self._record.offset, self._record.partition, topics.BATCHES),
+            head=head,
+            contributing=behind,
+        )
+        evaluated = {
+            "event_id": event["event_id"],
+            "sequence": built.head.sequence,
+            "leaf": built.leaf,
+            "private": built.private,
+        }
+        size = evaluated_bytes(evaluated)
+        if size > MAX_EVALUATED_BYTES:
+            raise InvalidInput(f"judged, the event has {size} bytes: more than one record holds")
+        return evaluated, built.head
+
+
+def parts(events: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """The events in order, in as few lists as fit one record each."""
+    part: list[dict[str, Any]] = []
+    size = 0
+    for event in events:
+        needed = evaluated_bytes(event)
+        if part and size + needed > MAX_EVALUATED_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(event)
+        size += needed
+    yield part
+
+
+def evaluated_bytes(event: dict[str, Any]) -> int:
+    """What an event takes of a record, at most."""
+    return len(event["leaf"]) + len(event["private"] or b"") + EVENT_OVERHEAD_BYTES
+
+
+def _event_id(event: dict[str, Any]) -> bytes:
+    try:
+        return UUID(event["event_id"]).bytes
+    except ValueError:
+        raise InvalidInput("eventId is not a UUID") from None
