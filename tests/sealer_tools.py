@@ -58,7 +58,10 @@ def event(identity: str, number: int) -> dict[str, Any]:
 
 
 class Evaluated:
-    """Writes batches for one partition, each agent's leaves linked; a batch's fifth call violates its pact."""
+    """Writes batches for one partition, each agent's leaves linked.
+
+    Every fourth event of an agent is a response; the fifth event of a batch, if a call, violates its pact.
+    """
 
     def __init__(self, partition: int = 0) -> None:
         self._partition = partition
@@ -89,9 +92,11 @@ class Evaluated:
     def _events(self, agent: int, identity: str, size: int, received_at: str) -> Iterator[dict[str, Any]]:
         for index in range(size):
             head = self._heads.get(agent, GENESIS)
+            said = event(event_id(agent, head.sequence + 1), head.sequence)
+            verdict = _INVALID if index == 4 else _VALID
             built = build_leaf(
-                event(event_id(agent, head.sequence + 1), head.sequence),
-                _INVALID if index == 4 else _VALID,
+                said,
+                verdict if said["type"] == "tool_call" else None,
                 agent_id=identity,
                 tenant=TENANT,
                 received_at=received_at,
