@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from prometheus_client import Counter, Gauge
 
 from pactstream import clock
@@ -32,6 +34,11 @@ class Lag:
     def written(self, log: int) -> None:
         """It is in ClickHouse, or it is no longer ours to write."""
         self._sealed_at.pop(log, None)
+
+    def keep(self, logs: Container[int]) -> None:
+        """Only these logs are ours: the others' segments wait elsewhere."""
+        for log in [one for one in self._sealed_at if one not in logs]:
+            self.written(log)
 
     def seconds(self, log: int) -> float:
         """The lag of one log."""

@@ -94,6 +94,8 @@ class _Session:
         self._ready = ready
         self._segments_topic = topics.name(settings, topics.CHECKPOINTS)
         self._pacts_topic = topics.name(settings, topics.PACTS)
+        self._held: set[int] = set()
+        self._closing = False
         self._due: dict[int, int] = {}  # log: the segment that ClickHouse lacks first
         self._rewound: set[int] = set()
         self._sources: dict[int, SegmentSource] = {}
@@ -102,7 +104,7 @@ class _Session:
     def run(self, stop: Event) -> None:
         self._consumer.subscribe(
             [self._segments_topic, self._pacts_topic],
-            on_assign=lambda *_: self._ready.set(),
+            on_assign=self._on_assign,
             on_revoke=self._forget,
             on_lost=self._forget,
         )
@@ -112,6 +114,7 @@ class _Session:
                 self._take(message)
 
     def close(self) -> None:
+        self._closing = True
         self._consumer.close()
         for source in self._sources.values():
             source.close()
@@ -168,15 +171,22 @@ class _Session:
         self._rewound.add(log)
         self._consumer.seek(TopicPartition(self._segments_topic, log, OFFSET_BEGINNING))
 
+    def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        self._held |= {one.partition for one in partitions if one.topic == self._segments_topic}
+        self._lag.keep(self._held)
+        self._ready.set()
+
     def _forget(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         # Their next holder goes on; if they come back to us, ClickHouse says how far it came.
-        for one in partitions:
-            if one.topic == self._segments_topic:
-                self._due.pop(one.partition, None)
-                self._rewound.discard(one.partition)
-                self._lag.written(one.partition)
-                if (source := self._sources.pop(one.partition, None)) is not None:
-                    source.close()
+        for log in {one.partition for one in partitions if one.topic == self._segments_topic}:
+            self._held.discard(log)
+            self._due.pop(log, None)
+            self._rewound.discard(log)
+            if (source := self._sources.pop(log, None)) is not None:
+                source.close()
+            # Leaving because of a failure, we come back: until then the segment in hand still waits.
+            if not self._closing:
+                self._lag.written(log)
 
 
 def _say_why(state: RetryCallState) -> None:

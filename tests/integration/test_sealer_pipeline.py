@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from prometheus_client import REGISTRY
 
 from ledger_sealer.projector import GROUP
 from pactstream import avro
@@ -146,6 +147,15 @@ def committed(setup: Setup) -> int:
     return int(found.offset)
 
 
+def sample(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def sample_into(seen: list[float]) -> bool:
+    seen.append(sample("pactstream_projection_lag_seconds", log="0"))
+    return True
+
+
 def test_while_clickhouse_is_down_sealing_goes_on(setup: Setup) -> None:
     source = Evaluated()
     setup.database.down = True
@@ -154,6 +164,11 @@ def test_while_clickhouse_is_down_sealing_goes_on(setup: Setup) -> None:
             setup.write(source.batches(2))
             eventually(lambda wanted=segments: len(setup.published()) >= wanted, 30, interval=0.1)  # type: ignore[misc]
         assert setup.sealed_leaves() == 0
+        # Each failure leaves the group and joins it again; the segment waits all the same.
+        seen = [eventually(lambda: sample("pactstream_projection_lag_seconds", log="0"), 20)]
+        until = sample("pactstream_projection_restarts_total") + 4
+        eventually(lambda: sample_into(seen) and sample("pactstream_projection_restarts_total") >= until, 40)
+        assert min(seen) > 0
         setup.database.down = False
         setup.wait_for(20)
     assert setup.findings() == []

@@ -26,3 +26,12 @@ def test_it_grows_while_a_segment_waits(monkeypatch: pytest.MonkeyPatch) -> None
     lag.written(907)
     assert gauge(907) == 0.0
     lag.written(907)
+
+
+def test_a_log_that_went_elsewhere_does_not_wait_here() -> None:
+    lag = metrics.Lag()
+    for log in (908, 909):
+        lag.waiting(log, sealed_at_micros=1)
+    lag.keep({909})
+    assert gauge(908) == 0.0
+    assert (gauge(909) or 0) > 0
