@@ -189,9 +189,8 @@ def _replayed(document: Pact, choice: Choice) -> Comparison:
 
 def _report(found: Comparison, since: str) -> None:
     versions = ", ".join(str(one) for one in sorted(found.versions)) or "none"
-    typer.echo(
-        f"{output.counted(found.calls, 'call')} under pact {found.pact_id}, version {versions}, in the last {since}"
-    )
+    calls = output.counted(found.calls, "call")
+    typer.echo(f"{calls} under pact {found.pact_id}, version {versions}, in the last {since}")
     table = output.table("calls", "then", "now")
     for (before, after), number in sorted(found.verdicts.items(), key=lambda item: -item[1]):
         output.row(table, number, before, after, style="" if before == after else "bold")
