@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from functools import reduce
+from functools import partial, reduce
 from itertools import islice
 from typing import Final, NamedTuple
 
-from pactstream.pacts.figures import EXACT, ZERO, Share
+from pactstream.pacts import distinct
+from pactstream.pacts.figures import EXACT, Share
 from pactstream.pacts.model import Aggregate
 from pactstream.pacts.spans import Division
-from pactstream.pacts.state import NAME_BYTES, Bucket, Series
+from pactstream.pacts.state import NAME_BYTES, ZERO, Bucket, Series
 
 MAX_LISTED: Final = 100
 """A crossing lists so many of the calls behind it, the earliest known."""
@@ -29,8 +30,8 @@ class Standing(NamedTuple):
 
 def place(series: Series, division: Division, at_micros: int) -> int:
     """The bucket that a moment counts in."""
-    index = division.bucket_of(at_micros)
-    return max(index, next(reversed(series.buckets)) - division.back) if series.buckets else index
+    index, newest = division.bucket_of(at_micros), series.newest
+    return index if newest is None else max(index, newest - division.back)
 
 
 def stand(series: Series, division: Division, at: int, aggregate: Aggregate, share: Share) -> Standing:
@@ -40,12 +41,12 @@ def stand(series: Series, division: Division, at: int, aggregate: Aggregate, sha
     already judged: what a window allows must not depend on who arrives last.
     """
     if aggregate == "distinct":
-        return _stand_distinct(series, division, at, share)
-    before, end = _highest(series.buckets, at, division.reach, aggregate)
+        seen, with_call, end = distinct.stand(series, division, at, share.values)
+        return Standing(Decimal(seen), Decimal(with_call), end)
+    before, end = _highest(series, at, division.reach, aggregate)
     if before is None:
         return Standing(None, share.figure, end)
-    after = max(before, share.figure) if aggregate == "max" else EXACT.add(before, share.figure)
-    return Standing(before, after, end)
+    return Standing(before, _combined(aggregate, before, share.figure), end)
 
 
 def add(
@@ -58,24 +59,21 @@ def add(
     capacity: int,
 ) -> None:
     """Count a call in bucket `at`, and forget what no window will need again."""
-    buckets = series.buckets
-    bucket = buckets.get(at)
+    newest = series.newest
+    bucket = series.buckets.get(at)
     if bucket is None:
-        late = bool(buckets) and at < next(reversed(buckets))
-        bucket = buckets[at] = Bucket(share.figure)
-        if late:
-            series.buckets = buckets = dict(sorted(buckets.items()))
-    elif aggregate == "max":
-        bucket.figure = max(bucket.figure, share.figure)
+        bucket = series.buckets[at] = Bucket(share.figure)
+        _tidy(series, division, late=newest is not None and at < newest)
     else:
-        bucket.figure = EXACT.add(bucket.figure, share.figure)
+        bucket.figure = _combined(aggregate, bucket.figure, share.figure)
     bucket.calls += 1
-    oldest = next(reversed(buckets)) - division.kept
-    for index in [index for index in buckets if index < oldest]:
-        del buckets[index]
+    if newest is None or at > newest:
+        series.total = _figure(_inside(series, at, division.reach), aggregate) or ZERO
+    elif at >= newest - division.reach:
+        series.total = _combined(aggregate, series.total, share.figure)
     if aggregate == "distinct":
-        _add_values(buckets, division, at, share.values, capacity)
-    _keep_id(buckets, bucket, event_id)
+        distinct.add(series, division, at, bucket, share.values, capacity)
+    _keep_id(series, bucket, event_id)
 
 
 def contributors(series: Series, division: Division, end: int, event_id: bytes) -> tuple[int, list[bytes]]:
@@ -83,34 +81,43 @@ def contributors(series: Series, division: Division, end: int, event_id: bytes) 
 
     The call at hand, not yet counted in the series, comes last.
     """
-    inside = _inside(series.buckets, end, division.reach)
+    inside = _inside(series, end, division.reach)
     ids = (one for bucket in inside for one in _split(bucket.ids))
     return sum(bucket.calls for bucket in inside) + 1, [*islice(ids, MAX_LISTED - 1), event_id]
 
 
-def _inside(buckets: dict[int, Bucket], end: int, reach: int) -> list[Bucket]:
-    return [bucket for index, bucket in buckets.items() if end - reach <= index <= end]
+def _combined(aggregate: Aggregate, one: Decimal, other: Decimal) -> Decimal:
+    return max(one, other) if aggregate == "max" else EXACT.add(one, other)
 
 
-def _highest(
-    buckets: dict[int, Bucket], at: int, reach: int, aggregate: Aggregate
-) -> tuple[Decimal | None, int]:
+def _figure(buckets: list[Bucket], aggregate: Aggregate) -> Decimal | None:
+    """The figure of some buckets together; None without any."""
+    figures = [bucket.figure for bucket in buckets]
+    return reduce(partial(_combined, aggregate), figures) if figures else None
+
+
+def _inside(series: Series, end: int, reach: int) -> list[Bucket]:
+    return [bucket for index, bucket in series.buckets.items() if end - reach <= index <= end]
+
+
+def _highest(series: Series, at: int, reach: int, aggregate: Aggregate) -> tuple[Decimal | None, int]:
+    """The highest figure among the windows that hold bucket `at`, and where that one ends."""
+    newest = series.newest
+    if newest is None or at > newest:
+        return _figure(_inside(series, at, reach), aggregate), at
+    if at == newest:
+        return series.total, at
+    near = {index: bucket.figure for index, bucket in series.buckets.items() if abs(index - at) <= reach}
     if aggregate == "max":
-        # Every bucket within reach of `at` on either side shares a window with it.
-        near = [(bucket.figure, index) for index, bucket in buckets.items() if abs(index - at) <= reach]
-        figure, index = max(near, default=(None, at))
-        return figure, max(at, index)
-    if not buckets or next(reversed(buckets)) <= at:
-        inside = _inside(buckets, at, reach)
-        return (reduce(EXACT.add, [bucket.figure for bucket in inside]), at) if inside else (None, at)
-    return _highest_sum(buckets, at, reach)
+        # Every bucket within reach of `at`, on either side, shares a window with it.
+        highest = max(near, key=lambda index: near[index], default=at)
+        return near.get(highest), max(at, highest)
+    return _highest_sum(near, at, reach)
 
 
-def _highest_sum(buckets: dict[int, Bucket], at: int, reach: int) -> tuple[Decimal | None, int]:
-    """One pass over the buckets around `at`: what comes into the window is added, what goes out taken off."""
-    near = {index: bucket.figure for index, bucket in buckets.items() if abs(index - at) <= reach}
-    near.setdefault(at, ZERO)
-    ordered = sorted(near.items())
+def _highest_sum(near: dict[int, Decimal], at: int, reach: int) -> tuple[Decimal, int]:
+    """One pass: what comes into the window is added, what goes out is taken off."""
+    ordered = sorted({at: ZERO, **near}.items())
     total, first = ZERO, 0
     best, best_end = ZERO, at
     for index, figure in ordered:
@@ -123,45 +130,25 @@ def _highest_sum(buckets: dict[int, Bucket], at: int, reach: int) -> tuple[Decim
     return best, best_end
 
 
-def _stand_distinct(series: Series, division: Division, at: int, share: Share) -> Standing:
-    """By the window that ends with the newest call: a value is remembered where it was last seen only."""
-    newest = next(reversed(series.buckets), at)
-    end = max(at, newest) if division.reach else at
-    inside = _inside(series.buckets, end, division.reach)
-    before = sum(len(bucket.values) for bucket in inside)
-    fresh = sum(1 for value in share.values if not any(value in bucket.values for bucket in inside))
-    return Standing(Decimal(before), Decimal(before + fresh), end)
+def _tidy(series: Series, division: Division, *, late: bool) -> None:
+    """Put a new bucket in its place, and drop those that no call can share a window with any more."""
+    if late:
+        series.buckets = dict(sorted(series.buckets.items()))
+    buckets = series.buckets
+    oldest = next(reversed(buckets)) - division.kept
+    while (first := next(iter(buckets))) < oldest:
+        series.ids -= len(buckets.pop(first).ids) // NAME_BYTES
 
 
-def _add_values(
-    buckets: dict[int, Bucket], division: Division, at: int, values: frozenset[bytes], capacity: int
-) -> None:
-    """Remember values where they were last seen, as many as the limit needs: the latest.
-
-    Whether more than n values were seen in a window only depends on the n + 1 seen last. So nothing is
-    estimated: what is forgotten could not change a verdict.
-    """
-    sharing = buckets if division.reach else {at: buckets[at]}
-    for value in sorted(values):
-        seen = next((index for index, bucket in sharing.items() if value in bucket.values), None)
-        if seen is None or seen < at:
-            if seen is not None:
-                del sharing[seen].values[value]
-            sharing[at].values[value] = None
-    surplus = sum(len(bucket.values) for bucket in sharing.values()) - capacity
-    for bucket in sharing.values():
-        for value in list(islice(bucket.values, max(surplus, 0))):
-            del bucket.values[value]
-            surplus -= 1
-
-
-def _keep_id(buckets: dict[int, Bucket], bucket: Bucket, event_id: bytes) -> None:
+def _keep_id(series: Series, bucket: Bucket, event_id: bytes) -> None:
     if len(bucket.ids) >= MAX_LISTED * NAME_BYTES:
         return
     bucket.ids += event_id
-    if sum(len(one.ids) for one in buckets.values()) > MAX_KEPT * NAME_BYTES:
-        for one in buckets.values():
+    series.ids += 1
+    if series.ids > MAX_KEPT:
+        for one in series.buckets.values():
             one.ids = one.ids[: (len(one.ids) // NAME_BYTES + 1) // 2 * NAME_BYTES]
+        series.ids = sum(len(one.ids) // NAME_BYTES for one in series.buckets.values())
 
 
 def _split(ids: bytes) -> list[bytes]:

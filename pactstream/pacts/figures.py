@@ -10,12 +10,11 @@ from pactstream.pacts import values
 from pactstream.pacts.explain import MAX_ELEMENTS, kind, show
 from pactstream.pacts.model import Aggregate
 from pactstream.pacts.paths import EACH, Path, format_path
-from pactstream.pacts.state import fingerprint
+from pactstream.pacts.state import ZERO, fingerprint
 
 # A number has at most 100 digits on either side of the point: sums of a quintillion of them still fit, and an
 # error here would be a defect, so it is raised rather than rounded away.
 EXACT: Final = Context(prec=1_000, traps=[Inexact])
-ZERO: Final = Decimal(0)
 
 
 class Unmeasurable(ValueError):

@@ -18,6 +18,7 @@ import rfc8785
 from pactstream.errors import InvalidInput
 
 NAME_BYTES = 16
+ZERO = Decimal(0)
 # An entry is kept this long beyond its end: clocks of gateways differ, and one that has been removed must not
 # be missed by a call that arrived, by its stamp, a little earlier.
 _GRACE_MICROS = 3_600_000_000
@@ -26,7 +27,7 @@ _GRACE_MICROS = 3_600_000_000
 class Bucket(msgspec.Struct, array_like=True):
     """The calls of one stretch of time: sum or maximum, how many, and the ids of the first, 16 bytes each.
 
-    `values` holds hashes of the distinct values, in order of appearance, where a window counts those.
+    `values` holds fingerprints of distinct values where a window is one bucket.
     """
 
     figure: Decimal
@@ -36,10 +37,23 @@ class Bucket(msgspec.Struct, array_like=True):
 
 
 class Series(msgspec.Struct, array_like=True, tag="s"):
-    """The state of a window: its buckets by index, in order of time."""
+    """The state of a window: its buckets by index, in order of time.
+
+    `total` is the figure of the window that ends with the newest bucket, and `ids` counts the ids kept.
+    `latest` holds fingerprints of distinct values with the bucket each was last seen in, in order of time,
+    where a window is many buckets.
+    """
 
     expires_at_micros: int
     buckets: dict[int, Bucket] = msgspec.field(default_factory=dict)
+    total: Decimal = ZERO
+    ids: int = 0
+    latest: dict[bytes, int] = msgspec.field(default_factory=dict)
+
+    @property
+    def newest(self) -> int | None:
+        """The index of the newest bucket."""
+        return next(reversed(self.buckets), None)
 
 
 class Moments(msgspec.Struct, array_like=True, tag="m"):
@@ -156,12 +170,16 @@ def identity(pact_id: str, *parts: Any) -> str:
 
 def key_of(*parts: str) -> str:
     """The name of a key: a hash of the session id, or of the value, that it stands for."""
-    return _name(rfc8785.dumps(list(parts)))
+    return _name(b"".join(len(data).to_bytes(4, "big") + data for data in map(_bytes, parts)))
 
 
 def fingerprint(text: str) -> bytes:
     """What is remembered of a value: 16 bytes, so that nobody finds two values that count as one."""
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=NAME_BYTES).digest()
+    return hashlib.blake2b(_bytes(text), digest_size=NAME_BYTES).digest()
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _name(data: bytes) -> str:

@@ -376,5 +376,5 @@ def test_the_names_of_what_is_remembered_never_change() -> None:
     agent = Agent(window(limit=10, per={"paramPath": "to"}))
     agent.does(to="x", amount=1)
     assert [name for name, _ in agent.state.drain(NOON)] == [
-        "3f9fb3240dd882b75fce9ca6cd20cab2/43b690e215391cb7ff226b763e796946"
+        "3f9fb3240dd882b75fce9ca6cd20cab2/eaff949259ee4725d2eef37d575fcb37"
     ]
