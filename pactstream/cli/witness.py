@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from pactstream.errors import Fatal
+from pactstream.errors import Fatal, InvalidInput
 from pactstream.ledger import files
 from pactstream.ledger.cosignature import Cosigner
 from pactstream.ledger.note import NoteError, NoteVerifier
+from pactstream.ledger.verification import parse_keys
 from pactstream.signing import keys
 
 app = typer.Typer(no_args_is_help=True, help="A witness of other operators' logs (C2SP tlog-witness).")
@@ -67,15 +68,10 @@ def read_logs(path: Path) -> dict[str, list[NoteVerifier]]:
     data = files.read(path, max_bytes=1_000_000)
     if data is None:
         raise Fatal(f"{path} is missing")
-    known: dict[str, list[NoteVerifier]] = {}
     try:
-        for line in data.decode().splitlines():
-            if line.strip() and not line.startswith("#"):
-                verifier = NoteVerifier.from_vkey(line.strip())
-                known.setdefault(verifier.name, []).append(verifier)
-    except (UnicodeDecodeError, NoteError) as error:
-        raise Fatal(f"{path} has a line that is no verifier key: {error}") from None
-    return known
+        return parse_keys(data)
+    except InvalidInput as error:
+        raise Fatal(f"{path}: {error}") from None
 
 
 def _cosigner(name: str, directory: Path) -> Cosigner:

@@ -1,14 +1,15 @@
 """Verifies a whole log from its published rows: streaming, in memory bounded by the number of agents.
 
 Every fact is checked against another one that a tamperer would have to change too: a leaf against its hash, an
-agent's leaves against each other, all leaves against the signed root, a segment against the one before, and the
-columns that queries read against the leaf. A finding names the row at fault as closely as these facts allow.
+agent's leaves against each other, all leaves against the signed root, a segment against the one before, the
+columns that queries read against the leaf, and everything against what was seen before. A finding names the row
+at fault as closely as these facts allow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
@@ -65,11 +66,25 @@ class LeafRow(NamedTuple):
 
 
 class SegmentRow(NamedTuple):
-    """A stored segment: its header's bytes, its signed note, and the columns beside them."""
+    """A stored segment: its header's bytes, its signed note, and the columns beside them.
+
+    A header without a note is vouched for by the chain, if a later one has a note.
+    """
 
     header: bytes
-    note: bytes
+    note: bytes | None
     columns: Columns = _NO_COLUMNS
+
+
+class Start(NamedTuple):
+    """Where an audit begins that trusts what is before: the tree, the chain and the agents' heads there.
+
+    Without `heads`, each agent's first leaf is taken as it is: its link across the start is not checked.
+    """
+
+    tree: merkle.Frontier
+    end: ChainEnd
+    heads: Mapping[str, AgentHead] | None
 
 
 def no_columns(_: object) -> Columns:
@@ -82,7 +97,8 @@ class LogAudit:
     """The audit of one log: iterate `findings` to the end; then the counts say how much was verified.
 
     `project_leaf` and `project_segment` say what the columns of a row must be: the functions that wrote them.
-    `seen` is a checkpoint that the verifier remembers: the log must extend it.
+    `seen` is a checkpoint that the verifier remembers, `seen_heads` the agents' heads then: the log must extend
+    both. `start` leaves out what was audited before.
     """
 
     origin: str
@@ -90,6 +106,8 @@ class LogAudit:
     project_leaf: Callable[[Leaf], Columns] = no_columns
     project_segment: Callable[[SegmentHeader], Columns] = no_columns
     seen: Checkpoint | None = None
+    seen_heads: Mapping[str, AgentHead] = field(default_factory=dict)
+    start: InitVar[Start | None] = None
 
     leaves: int = field(default=0, init=False)
     segments: int = field(default=0, init=False)
@@ -103,14 +121,26 @@ class LogAudit:
     _agents: _Agents = field(init=False)
     _sources: _Sources = field(init=False)
 
-    def __post_init__(self) -> None:
-        self._agents = _Agents(self.origin)
-        self._sources = _Sources(self.origin)
+    def __post_init__(self, start: Start | None) -> None:
+        self._agents = _Agents(self.origin, self.seen_heads, start)
+        self._sources = _Sources(self.origin, counting=start is None)
+        if start is not None:
+            self._tree, self._end, self._next_leaf = start.tree, start.end, start.end.tree_size
 
     @property
     def checkpoint(self) -> Checkpoint:
         """The tree computed from the leaves: what to remember as `seen` after an audit without findings."""
         return Checkpoint(self.origin, self._tree.size, self._tree.root())
+
+    @property
+    def heads(self) -> dict[str, AgentHead]:
+        """The latest leaf of every agent: what to remember as `seen_heads`."""
+        return self._agents.heads()
+
+    @property
+    def unlinked_agents(self) -> int:
+        """Agents whose first leaf after the start could not be linked to the one before."""
+        return self._agents.unlinked
 
     @property
     def offsets_without_leaves(self) -> int:
@@ -137,6 +167,7 @@ class LogAudit:
         if self.seen is not None and self.seen.size > self._end.tree_size:
             message = f"the log had {self.seen.size} leaves when last seen, and has {self._end.tree_size}"
             yield self._finding(Fault.REMOVED, message)
+        yield from self._agents.cut_short()
 
     def _finding(
         self, fault: Fault, message: str, *, segment: int | None = None, leaf_index: int | None = None
@@ -150,12 +181,7 @@ class LogAudit:
         except SegmentError as error:
             yield self._finding(Fault.CHANGED, str(error), segment=self._end.next_index)
             return None
-        try:
-            checkpoint = open_checkpoint(row.note, self.origin, self.verifiers)
-            if checkpoint != segment.checkpoint_of(header, row.header):
-                yield self._finding(Fault.CHANGED, "its header is not the signed one", segment=header.index)
-        except NoteError as error:
-            yield self._finding(Fault.SIGNATURE, str(error), segment=header.index)
+        yield from self._check_note(row, header)
         try:
             segment.check_chain(header, self._end)
         except SegmentError as error:
@@ -164,6 +190,25 @@ class LogAudit:
             yield self._finding(Fault.COLUMN, message, segment=header.index)
         self._end = segment.chain_end(header, segment.header_hash(row.header))
         return header
+
+    def _check_note(self, row: SegmentRow, header: SegmentHeader) -> Iterator[Finding]:
+        expected = segment.checkpoint_of(header, row.header)
+        seen = self.seen
+        # What was last seen closed a segment at its last leaf; a plain tree head says nothing of segments.
+        if (
+            seen is not None
+            and header.first_leaf < seen.size <= header.tree_size
+            and seen.extensions not in ((), expected.extensions)
+        ):
+            message = f"the segment of leaf {seen.size - 1} is not the one last seen"
+            yield self._finding(Fault.FORKED, message, segment=header.index)
+        if row.note is None:
+            return
+        try:
+            if open_checkpoint(row.note, self.origin, self.verifiers) != expected:
+                yield self._finding(Fault.CHANGED, "its header is not the signed one", segment=header.index)
+        except NoteError as error:
+            yield self._finding(Fault.SIGNATURE, str(error), segment=header.index)
 
     def _close_segment(self, header: SegmentHeader) -> Iterator[Finding]:
         if self._next_leaf < header.tree_size:
@@ -234,14 +279,39 @@ _NO_LEAF = _AgentEnd(GENESIS, None, None)
 class _Agents:
     """The chains of all agents of a log."""
 
-    def __init__(self, origin: str) -> None:
+    def __init__(self, origin: str, seen: Mapping[str, AgentHead], start: Start | None) -> None:
+        self.unlinked = 0
         self._origin = origin
-        self._ends: dict[str, _AgentEnd] = {}
+        self._seen = seen
+        self._open = start is not None and start.heads is None
+        known = (start.heads if start else None) or {}
+        self._ends = {agent: _AgentEnd(head, None, None) for agent, head in known.items()}
         self._gaps: set[tuple[str, int]] = set()  # sequence numbers passed over, bounded: faults only
+
+    def heads(self) -> dict[str, AgentHead]:
+        """The latest leaf of every agent."""
+        return {agent: end.head for agent, end in self._ends.items()}
+
+    def cut_short(self) -> Iterator[Finding]:
+        """The agents whose chain ends before the leaf that was their latest when last seen."""
+        for agent, seen in self._seen.items():
+            sequence = self._ends.get(agent, _NO_LEAF).head.sequence
+            if sequence < seen.sequence:
+                message = f"agent {agent} had {seen.sequence} leaves when last seen, and has {sequence}"
+                yield Finding(origin=self._origin, fault=Fault.REMOVED, message=message)
 
     def follow(self, leaf: Leaf, row: LeafRow) -> Iterator[Finding]:
         """Check the leaf against its agent's latest, and make it the latest."""
-        end = self._ends.get(leaf.agent_id, _NO_LEAF)
+        end = self._ends.get(leaf.agent_id)
+        if end is None:
+            end = _NO_LEAF
+            if self._open:
+                self.unlinked += 1
+                end = _AgentEnd(AgentHead(leaf.sequence - 1, bytes.fromhex(leaf.previous)), None, None)
+        seen = self._seen.get(leaf.agent_id)
+        if seen is not None and seen.sequence == leaf.sequence and seen.leaf_hash != row.leaf_hash:
+            message = f"it is not the leaf {leaf.sequence} that agent {leaf.agent_id} had when last seen"
+            yield self._finding(Fault.FORKED, message, leaf, row)
         if leaf.sequence <= end.head.sequence:
             yield self._out_of_place(leaf, row)
             return
@@ -271,7 +341,11 @@ class _Agents:
 
     def _broken_link(self, leaf: Leaf, row: LeafRow, end: _AgentEnd) -> Finding:
         if end.leaf_index is None:
-            return self._finding(Fault.CHANGED, "an agent's first leaf links to no other", leaf, row)
+            first = end.head.sequence == 0
+            message = (
+                "an agent's first leaf links to no other" if first else "it does not link to the agent's leaf"
+            )
+            return self._finding(Fault.CHANGED, message, leaf, row)
         return Finding(
             origin=self._origin,
             fault=Fault.CHANGED,
@@ -293,8 +367,9 @@ class _Agents:
 class _Sources:
     """Where in each source partition the log stands: its positions never go back."""
 
-    def __init__(self, origin: str) -> None:
+    def __init__(self, origin: str, *, counting: bool) -> None:
         self.skipped = 0
+        self._counting = counting
         self._origin = origin
         self._positions: dict[tuple[str, int], tuple[int, int]] = {}
 
@@ -302,7 +377,8 @@ class _Sources:
         """Check the leaf's source position against the latest of its partition, and make it the latest."""
         source = leaf.source
         partition = (source.topic, source.partition)
-        offset, index = self._positions.get(partition, (-1, 0))
+        nothing_before = (-1 if self._counting else source.offset, 0)
+        offset, index = self._positions.get(partition, nothing_before)
         # Equal is in order: an event synthesised from another one has its position.
         if (source.offset, source.index) < (offset, index):
             yield Finding(

@@ -52,6 +52,14 @@ class TileReader:
         peaks = [peak for hashes in reversed(self._edge) for peak in _peaks(hashes)]
         return merkle.Frontier.restore(self.size, b"".join(peaks))
 
+    def frontier_at(self, size: int) -> merkle.Frontier:
+        """The right edge of the first `size` leaves. Raises `ProofError` beyond the tree."""
+        if not 0 <= size <= self.size:
+            raise merkle.ProofError(f"the tree has {self.size} leaves, not {size}")
+        levels = [level for level in range(size.bit_length() - 1, -1, -1) if size >> level & 1]
+        peaks = [self.node(level, (size >> level) - 1) for level in levels]
+        return merkle.Frontier.restore(size, b"".join(peaks))
+
     def tile(self, level: int, index: int, hashes: Sequence[bytes] | None = None) -> list[bytes]:
         """The verified hashes of one tile, full or partial as the tree has it; `hashes` if fetched already."""
         if not 0 <= index * TILE_WIDTH < hashes_at(level, self.size):
@@ -81,12 +89,6 @@ class TileReader:
         at = first % TILE_WIDTH
         hashes = self.tile(tile_level, first // TILE_WIDTH)[at : at + (1 << height)]
         return merkle.complete_root(hashes)
-
-    def root(self, size: int) -> bytes:
-        """The root of the first `size` leaves. Raises `ProofError` beyond the tree."""
-        if not 0 <= size <= self.size:
-            raise merkle.ProofError(f"the tree has {self.size} leaves, not {size}")
-        return merkle.subtree_root(0, size, self.node)
 
     def inclusion_proof(self, index: int) -> list[bytes]:
         """The audit path of a leaf. Raises `ProofError` when there is no such leaf."""
