@@ -64,15 +64,16 @@ def main() -> None:
         # The base install is small on purpose; the operator's commands need more.
         if error.name is None or error.name.split(".")[0] == "pactstream":
             raise
-        Console(stderr=True).print(
-            f"pactstream: this command needs {error.name}: pip install 'pactstream[devstack]'",
-            markup=False,
-        )
+        package = error.name.split(".")[0]
+        _say(f"pactstream: this command needs {package}: pip install 'pactstream[devstack]'")
         sys.exit(EXIT_CANNOT)
 
 
 def _complain(error: PactstreamError) -> None:
-    console = Console(stderr=True, soft_wrap=True)
-    console.print(f"pactstream: {error}", markup=False, highlight=False)
+    _say(f"pactstream: {error}")
     for path, message in getattr(error, "details", ()):
-        console.print(f"  {path or '(whole)'}: {message}", markup=False, highlight=False)
+        _say(f"  {path or '(whole)'}: {message}")
+
+
+def _say(line: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(line, markup=False, highlight=False, emoji=False)
