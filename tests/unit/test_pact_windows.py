@@ -314,6 +314,14 @@ def test_calls_that_arrive_after_an_outage_in_their_order_count_at_their_own_tim
     assert not any(agent.rules(n * 10 * SECOND, received=20 * MINUTE) for n in range(60))
 
 
+def test_a_late_value_is_forgotten_in_its_turn() -> None:
+    agent = Agent(window(aggregate="distinct", limit=2, over={"sliding": 100}))
+    assert agent.rules(60 * SECOND, amount="a") == []
+    assert agent.rules(20 * SECOND, received=61 * SECOND, amount="b") == []
+    assert agent.rules(125 * SECOND, amount="c") == []
+    assert agent.rules(126 * SECOND, amount="d") == ["window"]
+
+
 # --- looking without recording, and remembering ---
 
 
