@@ -121,7 +121,7 @@ class Published:
 
     def publish(self, entries: Sequence[bytes], *, skip_offsets: int = 0) -> Published:
         """Seal a segment with these leaves and publish it; `skip_offsets` leaves a gap in the source."""
-        for file in self.tiles.extend(entries):
+        for file in [*self.tiles.extend(entries), *self.tiles.edge()]:
             self.files[self.prefix + file.path] = file.data
         sealed = segment.seal(
             self.end,
@@ -141,8 +141,8 @@ class Published:
             header = changed(header, source=source)
             note = sign_checkpoint(segment.checkpoint_of(segment.parse_header(header), header), [self.signer])
         self.end = segment.chain_end(sealed.header, segment.header_hash(header))
-        bundle = self.segments.append(header)
-        self.files[self.prefix + bundle.path] = bundle.data
+        for file in [*self.segments.append(header), *self.segments.edge()]:
+            self.files[self.prefix + file.path] = file.data
         self.files[self.prefix + "checkpoint"] = note
         return self
 

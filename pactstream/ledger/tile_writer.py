@@ -47,10 +47,9 @@ class TileWriter:
         return writer
 
     def extend(self, entries: Iterable[bytes]) -> Iterator[Published]:
-        """Append entries; the files that the tree needs after the last one, and no older tree had.
+        """Append entries; the bundles and tiles that they fill. Iterate to the end.
 
-        Iterate to the end: the last files are the partial ones, without which no checkpoint of this size may be
-        published. Each file's content depends on the entries alone, so writing it again changes nothing.
+        Each file's content depends on the entries alone, so writing it again changes nothing.
 
         Raises:
             TileError: an entry is longer than a bundle can hold.
@@ -62,7 +61,17 @@ class TileWriter:
             self._hashes[0].append(hashed)
             if len(self._entries) == TILE_WIDTH:
                 yield from self._full()
-        yield from self._partial()
+
+    def edge(self) -> Iterator[Published]:
+        """The partial bundle and tiles of the tree as it stands: what a checkpoint needs besides full ones."""
+        size = self.tree.size
+        if self._entries:
+            path = TilePath(ENTRIES, size // TILE_WIDTH, len(self._entries))
+            yield Published(str(path), encode_bundle(self._entries))
+        for level, hashes in enumerate(self._hashes):
+            if hashes:
+                path = TilePath(level, hashes_at(level + 1, size), len(hashes))
+                yield Published(str(path), b"".join(hashes))
 
     def _full(self) -> Iterator[Published]:
         index = self.tree.size // TILE_WIDTH - 1
@@ -76,16 +85,6 @@ class TileWriter:
             if level == len(self._hashes):
                 self._hashes.append([])
             self._hashes[level].append(merkle.complete_root(hashes))
-
-    def _partial(self) -> Iterator[Published]:
-        size = self.tree.size
-        if self._entries:
-            path = TilePath(ENTRIES, size // TILE_WIDTH, len(self._entries))
-            yield Published(str(path), encode_bundle(self._entries))
-        for level, hashes in enumerate(self._hashes):
-            if hashes:
-                path = TilePath(level, hashes_at(level + 1, size), len(hashes))
-                yield Published(str(path), b"".join(hashes))
 
 
 class SegmentWriter:
@@ -103,12 +102,16 @@ class SegmentWriter:
         (*_, last) = [[], *(fetch_tile(fetch, path) for path in paths_of(SEGMENTS, count, first_partial))]
         return cls(count, last)
 
-    def append(self, header: bytes) -> Published:
-        """Add the next header; the bundle that now holds it."""
+    def append(self, header: bytes) -> Iterator[Published]:
+        """Add the next header; the bundle that it fills. Iterate to the end."""
         self._last.append(header)
-        path = TilePath(SEGMENTS, self._count // TILE_WIDTH, len(self._last))
-        bundle = Published(str(path), encode_bundle(self._last))
         self._count += 1
         if len(self._last) == TILE_WIDTH:
+            yield Published(str(TilePath(SEGMENTS, self._count // TILE_WIDTH - 1)), encode_bundle(self._last))
             self._last = []
-        return bundle
+
+    def edge(self) -> Iterator[Published]:
+        """The partial bundle of the headers that are in no full one."""
+        if self._last:
+            path = TilePath(SEGMENTS, self._count // TILE_WIDTH, len(self._last))
+            yield Published(str(path), encode_bundle(self._last))

@@ -23,6 +23,7 @@ def test_every_proof_of_every_checkpoint_verifies(steps: list[int], data: st.Dat
     for step in steps:
         first = writer.tree.size
         files |= dict(writer.extend(b"%d" % number for number in range(first, first + step)))
+        files |= dict(writer.edge())
         checkpoints.append((writer.tree.size, writer.tree.root()))
 
     def fetch(path: str) -> bytes:

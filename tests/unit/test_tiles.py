@@ -37,7 +37,7 @@ def publish(*sizes: int) -> Files:
     """The files of a log that published a checkpoint of each size."""
     files, writer = Files(), TileWriter()
     for size in sizes:
-        for file in writer.extend(entries(size - writer.tree.size, writer.tree.size)):
+        for file in [*writer.extend(entries(size - writer.tree.size, writer.tree.size)), *writer.edge()]:
             files.put(file)
     return files
 
@@ -164,7 +164,7 @@ def test_a_partial_tile_may_be_gone_once_the_full_one_is_there() -> None:
 def test_a_writer_goes_on_from_what_it_published(size: int) -> None:
     files, more = publish(size), size + 300
     writer = TileWriter.restore(size, tree_of(size).root(), files.fetch)
-    for file in writer.extend(entries(300, size)):
+    for file in [*writer.extend(entries(300, size)), *writer.edge()]:
         files.put(file)
     assert files == publish(size, more)
     assert writer.tree.root() == tree_of(more).root()
@@ -181,18 +181,19 @@ def test_a_writer_does_not_go_on_from_something_else() -> None:
 
 def test_an_entry_too_long_for_a_bundle_is_refused() -> None:
     with pytest.raises(TileError, match="at most 65535"):
-        list(TileWriter().extend([b"x" * 65_536]))
+        list(TileWriter().extend([b"x" * 65_536, *entries(255)]))
 
 
 def test_segments_are_published_as_they_come() -> None:
     files, writer = Files(), SegmentWriter()
     for number in range(300):
-        files.put(writer.append(b"header %d" % number))
+        for file in [*writer.append(b"header %d" % number), *writer.edge()]:
+            files.put(file)
         if number % 100 == 99:
             writer = SegmentWriter.restore(number + 1, files.fetch)
     assert "segments/000" in files
     assert tiles.parse_bundle(files["segments/001.p/44"], 44)[-1] == b"header 299"
-    assert SegmentWriter.restore(256, files.fetch).append(b"x").path == "segments/001.p/1"
+    assert list(SegmentWriter.restore(256, files.fetch).edge()) == []
     with pytest.raises(Missing):
         SegmentWriter.restore(400, files.fetch)
 

@@ -1,0 +1,78 @@
+"""A directory of published files, which any web server can serve as it is."""
+
+from __future__ import annotations
+
+import shutil
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from pactstream.errors import Fatal
+from pactstream.ledger import files
+from pactstream.ledger.note import MAX_NOTE_BYTES
+from pactstream.ledger.tiles import CHECKPOINT, MAX_BUNDLE_BYTES, Missing, Published, parse_path
+
+_WRITES_AT_ONCE = 8
+
+
+class TileDirectory:
+    """One log's files; a `publisher.Store`. The publisher must hold the directory (`files.held`)."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def fetch(self, path: str) -> bytes:
+        """A file's content. Raises `Missing` where there is none, `TileError` for a path that names no file."""
+        if path != CHECKPOINT:
+            parse_path(path)
+        data = files.read(self._directory / path, MAX_BUNDLE_BYTES)
+        if data is None:
+            raise Missing(f"{path} is missing")
+        return data
+
+    def put(self, published: Iterable[Published]) -> None:
+        """Store files that never change; all are durable when this returns.
+
+        Raises:
+            Fatal: another content is under a name, or the disk failed.
+        """
+        with ThreadPoolExecutor(
+            _WRITES_AT_ONCE
+        ) as pool:  # a disk syncs many files in little more time than one
+            deque(pool.map(self._put, published), maxlen=0)
+
+    def _put(self, file: Published) -> None:
+        target = self._directory / file.path
+        present = files.read(target, MAX_BUNDLE_BYTES)
+        if present is None:
+            files.replace(target, file.data)
+        elif present != file.data:
+            raise Fatal(f"{file.path} is published with another content: going on would fork the log")
+
+    def replace_checkpoint(self, old: bytes | None, new: bytes) -> None:
+        """Put `new` in place of exactly `old`.
+
+        Raises:
+            Fatal: another checkpoint is there: somebody else publishes this log.
+        """
+        target = self._directory / CHECKPOINT
+        # One process holds the directory: nobody comes between this look and the replacement.
+        if files.read(target, MAX_NOTE_BYTES) != old:
+            raise Fatal("the published checkpoint is not the one this publisher put: another one is at work")
+        files.replace(target, new)
+
+    def prune(self, published: Iterable[str]) -> None:
+        """Delete the partial forms of full tiles, once a checkpoint that has the full ones is published.
+
+        Raises:
+            Fatal: the disk failed.
+        """
+        for path in published:
+            partials = self._directory / f"{path}.p"
+            try:
+                shutil.rmtree(partials)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise Fatal(f"{partials.name} cannot be deleted: {error.strerror}") from None
