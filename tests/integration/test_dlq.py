@@ -79,7 +79,7 @@ def evaluating(settings: ServiceSettings, pacts: Pacts) -> Iterator[None]:
         group="evaluator",
         source=topics.BATCHES,
         changelog=topics.EVALUATOR_STATE,
-        make_task=lambda partition: EvaluatorTask(partition, pacts, memory),  # type: ignore[arg-type]
+        make_task=lambda partition: EvaluatorTask(partition, pacts, memory),
         max_events=1_000,
         linger_seconds=0.01,
     )
