@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
+from rich.console import Console
 
 from pactstream import clock
 from pactstream.cli import output
@@ -178,11 +180,20 @@ def _replayed(document: Pact, choice: Choice) -> Comparison:
         except InvalidInput:
             return None  # written by a newer release
 
+    def batches() -> Iterator[bytes | None]:
+        # The key is the agent: what is another's need not be decoded.
+        key = None if choice.agent_id is None else choice.agent_id.encode()
+        with Console(stderr=True).status("reading") as status:
+            for number, (record, written_at_micros) in enumerate(scan(ours, topics.BATCHES, starts), 1):
+                if number % 1_000 == 0:
+                    status.update(f"{number} records read, up to {clock.to_iso(written_at_micros)}")
+                if key is None or record.key == key:
+                    yield record.value
+
     try:
         book.table.catch_up()
         new = compile_pact(document, pact_id="replay", version=1)
-        batches = (record.value for record, _ in scan(ours, topics.BATCHES, starts))
-        return compare(batches, new, stamped, choice)
+        return compare(batches(), new, stamped, choice)
     finally:
         book.close()
 
