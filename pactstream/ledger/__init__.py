@@ -1,1 +1,5 @@
-"""The ledger's formats and proofs: leaves, Merkle tree, checkpoints, segments, their audit. Pure: no I/O."""
+"""The ledger's formats and proofs: leaves, tree, checkpoints, tiles, witnesses, their audit.
+
+Pure, but for `files`, `pins`, `tile_store`, `witness_store` (a disk) and `verification`, `witness_client`,
+`witness_http` (a network).
+"""
