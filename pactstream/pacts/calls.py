@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 from pactstream.pacts import values
 from pactstream.pacts.state import PactState
 from pactstream.pacts.verdict import Verdict, Violation
+
+_NOT_YET: Final[dict[str, Any]] = {}
 
 
 class Call:
@@ -35,6 +36,7 @@ class Call:
         self.session_id = session_id if session_id and session_id.strip() else None
         self.received_at_micros = occurred_at_micros if received_at_micros is None else received_at_micros
         self._occurred_at_micros = occurred_at_micros
+        self._decoded: dict[str, Any] | None = _NOT_YET
 
     def at_micros(self, lateness_micros: int) -> int:
         """When the call counts: when it happened, but not after its arrival, nor earlier than that allows.
@@ -44,14 +46,22 @@ class Call:
         earliest = self.received_at_micros - lateness_micros
         return min(max(self._occurred_at_micros, earliest), self.received_at_micros)
 
-    @cached_property
+    @property
     def decoded(self) -> dict[str, Any] | None:
         """The parameters; None where they cannot be read, which is a violation of its own."""
-        try:
-            decoded = values.decode(self.params)
-        except ValueError:
-            return None
-        return decoded if isinstance(decoded, dict) else None
+        if self._decoded is _NOT_YET:
+            self._decoded = _read(self.params)
+        return self._decoded
+
+
+def _read(params: bytes) -> dict[str, Any] | None:
+    if len(params) > values.MAX_PARAMS_BYTES:
+        return None
+    try:
+        decoded = values.decode(params)
+    except ValueError:
+        return None
+    return decoded if isinstance(decoded, dict) else None
 
 
 class Crossing(NamedTuple):

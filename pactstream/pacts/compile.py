@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from pactstream.pacts import explain, values
 from pactstream.pacts.calls import Call, Judgement
 from pactstream.pacts.generate import Function, generate
@@ -11,8 +9,6 @@ from pactstream.pacts.model import Condition, ErrorRun, Escalation, Order, Pact,
 from pactstream.pacts.state import PactState
 from pactstream.pacts.stateful import Stateful
 from pactstream.pacts.verdict import Severity, Verdict, gravest
-
-MAX_PARAMS_BYTES: Final = 64 * 1024
 
 
 class CompiledPact:
@@ -62,8 +58,8 @@ class CompiledPact:
         bound = self._tools.get(tool, self._any_tool)
         if bound is None:
             return self._unbound
-        if len(params) > MAX_PARAMS_BYTES:
-            return self._unreadable(bound, f"they have more than {MAX_PARAMS_BYTES} bytes")
+        if len(params) > values.MAX_PARAMS_BYTES:
+            return self._unreadable(bound, f"they have more than {values.MAX_PARAMS_BYTES} bytes")
         try:
             decoded = values.decode(params)
         except ValueError as error:

@@ -20,9 +20,9 @@ EXACT: Final = Context(prec=1_000, traps=[Inexact])
 class Unmeasurable(ValueError):
     """A call whose part in a window cannot be told; `value` stands at `place`, the path at fault."""
 
-    def __init__(self, place: str, value: Any, reason: str) -> None:
+    def __init__(self, path: Path, value: Any, reason: str) -> None:
         super().__init__(reason)
-        self.place = place
+        self.place = format_path(path)
         self.value = value
 
 
@@ -35,35 +35,30 @@ class Share(NamedTuple):
 
 def share(aggregate: Aggregate, path: Path, params: dict[str, Any]) -> Share | None:
     """A call's part, or None where the parameter is absent. Raises Unmeasurable."""
-    place = format_path(path)
     found = list(_present(params, path, 0))
     if not found:
         return None
     if aggregate == "count":
         return Share(Decimal(len(found)))
     if aggregate == "distinct":
-        return Share(ZERO, frozenset(fingerprint(_text(place, value)) for value in found))
-    amounts = [_amount(place, value) for value in found]
-    if aggregate == "max":
-        return Share(max(amounts))
-    return Share(added(amounts, place))
+        return Share(ZERO, frozenset(fingerprint(_text(path, value)) for value in found))
+    amounts = [_amount(path, value) for value in found]
+    return Share(max(amounts) if aggregate == "max" else _added(path, amounts))
 
 
 def text_at(path: Path, params: dict[str, Any]) -> str:
     """The one value at a path without `[*]`, as text. Raises Unmeasurable, also where it is absent."""
-    place = format_path(path)
     for value in _present(params, path, 0):
-        return _text(place, value)
-    raise Unmeasurable(place, None, "is missing or null")
+        return _text(path, value)
+    raise Unmeasurable(path, None, "is missing or null")
 
 
-def added(amounts: list[Decimal], place: str) -> Decimal:
-    """The exact sum of amounts that are not negative. Raises Unmeasurable for one that is."""
+def _added(path: Path, amounts: list[Decimal]) -> Decimal:
     total = ZERO
     for amount in amounts:
         if amount < 0:
             # A negative amount would give budget back: whoever may write parameters could spend without end.
-            raise Unmeasurable(place, amount, f"is {show(amount)}, and a negative amount cannot be added up")
+            raise Unmeasurable(path, amount, f"is {show(amount)}, and a negative amount cannot be added up")
         total = EXACT.add(total, amount)
     return total
 
@@ -92,20 +87,28 @@ def _present(value: Any, path: Path, depth: int) -> Iterator[Any]:
 def _stuck(value: Any, path: Path, depth: int) -> Unmeasurable:
     where = format_path(path[:depth])
     much = f" of more than {MAX_ELEMENTS} elements" if isinstance(value, list) else ""
-    return Unmeasurable(format_path(path), value, f"cannot be reached, because {where} is {kind(value)}{much}")
+    return Unmeasurable(path, value, f"cannot be reached, because {where} is {kind(value)}{much}")
 
 
-def _text(place: str, value: Any) -> str:
+def _text(path: Path, value: Any) -> str:
     text = values.text(value)
     if text is None:
-        raise Unmeasurable(place, value, f"is {kind(value)} without a text to tell it by")
+        raise Unmeasurable(path, value, f"is {kind(value)} without a text to tell it by")
     return text
 
 
-def _amount(place: str, value: Any) -> Decimal:
+def _amount(path: Path, value: Any) -> Decimal:
     amount = values.number(value)
     if amount is None:
-        raise Unmeasurable(place, value, f"is {show(value)}, which is not a number in plain decimal notation")
-    if values.text(amount) is None:
-        raise Unmeasurable(place, value, f"has more than the {values.MAX_DIGITS} digits that are judged")
+        raise Unmeasurable(path, value, f"is {show(value)}, which is not a number in plain decimal notation")
+    if not _is_bounded(amount):
+        raise Unmeasurable(path, value, f"has more than the {values.MAX_DIGITS} digits that are judged")
     return Decimal(amount)
+
+
+def _is_bounded(amount: int | Decimal) -> bool:
+    """Whether it has at most a hundred digits on either side of the point."""
+    if not -values.NUMBER_LIMIT <= amount <= values.NUMBER_LIMIT:
+        return False
+    exponent = 0 if isinstance(amount, int) else amount.as_tuple().exponent
+    return isinstance(exponent, int) and exponent >= -values.MAX_DIGITS

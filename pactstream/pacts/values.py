@@ -20,6 +20,8 @@ NUMBER_LIMIT: Final[int] = 10**MAX_DIGITS - 1
 # matching takes length times size of the expression, NFKC is quadratic in a run of combining marks.
 MAX_TEXT: Final = 4096
 
+MAX_PARAMS_BYTES: Final = 64 * 1024
+
 _PLAIN_DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 _UPPER_TO_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 

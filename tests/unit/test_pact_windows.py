@@ -142,7 +142,9 @@ def test_a_path_that_cannot_be_followed_is_a_violation() -> None:
     assert "a.b is an array of more than 1000 elements" in violation.message
 
 
-@pytest.mark.parametrize("params", [b"[]", b"{", b'{"amount": 1, "amount": 2}', b'{"amount": NaN}'])
+@pytest.mark.parametrize(
+    "params", [b"[]", b"{", b'{"amount": 1, "amount": 2}', b'{"amount": NaN}', b'{"amount": 1}' + b" " * 65_536]
+)
 def test_parameters_that_cannot_be_read_are_one_violation_and_do_not_count(params: bytes) -> None:
     agent = Agent(window(limit=10), window(limit=10, per={"paramPath": "to"}))
     assert agent.rules(params=params) == ["params"]
