@@ -286,6 +286,7 @@ def with_segment(index: int, row: SegmentRow) -> list[SegmentRow]:
 def test_a_note_by_another_key_is_found() -> None:
     stranger = NoteSigner(ORIGIN, Ed25519PrivateKey.from_private_bytes(bytes([1]) * 32))
     row = LOG.segments[1]
+    assert row.note is not None
     checkpoint = segment.checkpoint_of(segment.parse_header(row.header), row.header)
     for note in (sign_checkpoint(checkpoint, [stranger]), row.note[:-3] + b"=\n", b""):
         findings, _ = audit(with_segment(1, row._replace(note=note)), LOG.leaves)
