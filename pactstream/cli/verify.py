@@ -18,12 +18,13 @@ from pactstream.errors import Fatal, InvalidInput
 from pactstream.ledger import files, merkle
 from pactstream.ledger.cosignature import CosignatureVerifier, Policy
 from pactstream.ledger.leaf import parse_leaf
+from pactstream.ledger.log_keys import parse_keys
 from pactstream.ledger.note import Checkpoint, NoteError, parse_note
 from pactstream.ledger.pins import PinBook
 from pactstream.ledger.published import Result, Seen
 from pactstream.ledger.tile_reader import TileReader
 from pactstream.ledger.tiles import Missing
-from pactstream.ledger.verification import Verification, parse_keys, source
+from pactstream.ledger.verification import Verification, source
 
 app = typer.Typer(no_args_is_help=True, help="Check a published ledger without access to its operator.")
 

@@ -10,8 +10,8 @@ import typer
 from pactstream.errors import Fatal, InvalidInput
 from pactstream.ledger import files
 from pactstream.ledger.cosignature import Cosigner
-from pactstream.ledger.note import NoteError, NoteVerifier
-from pactstream.ledger.verification import parse_keys
+from pactstream.ledger.log_keys import LogKey, parse_keys
+from pactstream.ledger.note import NoteError
 from pactstream.signing import keys
 
 app = typer.Typer(no_args_is_help=True, help="A witness of other operators' logs (C2SP tlog-witness).")
@@ -59,7 +59,7 @@ def serve(
     raise typer.Exit(code)
 
 
-def read_logs(path: Path) -> dict[str, list[NoteVerifier]]:
+def read_logs(path: Path) -> dict[str, list[LogKey]]:
     """The keys of each log in a file of verifier keys; empty lines and lines that begin with # do not count.
 
     Raises:

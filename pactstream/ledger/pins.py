@@ -15,7 +15,8 @@ import msgspec
 from pactstream.errors import Fatal
 from pactstream.ledger import files
 from pactstream.ledger.leaf import AgentHead
-from pactstream.ledger.note import Checkpoint, NoteError, NoteVerifier, parse_note
+from pactstream.ledger.log_keys import LogKey
+from pactstream.ledger.note import Checkpoint, NoteError, parse_note
 from pactstream.ledger.published import Result, Seen
 
 _MAX_BYTES = 1 << 30
@@ -33,9 +34,9 @@ class Pin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     heads: dict[str, tuple[int, str]] | None = None
 
     @property
-    def verifiers(self) -> list[NoteVerifier]:
+    def keys(self) -> list[LogKey]:
         """The pinned keys."""
-        return [NoteVerifier.from_vkey(vkey) for vkey in self.vkeys]
+        return [LogKey.parse(vkey) for vkey in self.vkeys]
 
     @property
     def seen(self) -> Seen | None:
@@ -51,13 +52,13 @@ class Pin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         return Seen(checkpoint, heads)
 
 
-def make_pin(url: str, keys: Sequence[NoteVerifier], result: Result) -> Pin:
+def make_pin(url: str, keys: Sequence[LogKey], result: Result) -> Pin:
     """What to remember after a verification without faults."""
     heads = result.heads
     return Pin(
         url=url,
         origin=result.origin,
-        vkeys=[key.vkey() for key in keys],
+        vkeys=[key.line() for key in keys],
         note=None if result.note is None else result.note.decode(),
         heads=None
         if heads is None
@@ -88,7 +89,7 @@ class PinBook:
     def _read(self, path: Path) -> Pin:
         try:
             pin = msgspec.json.decode(files.read(path, _MAX_BYTES) or b"", type=Pin)
-            _ = (pin.verifiers, pin.seen)
+            _ = (pin.keys, pin.seen)
         except (msgspec.DecodeError, UnicodeDecodeError, NoteError, ValueError) as error:
             raise Fatal(
                 f"{path.name} is damaged ({error}): restore it, or delete it to trust the log anew"

@@ -11,7 +11,7 @@ import urllib3
 from pactstream.errors import Fatal, InvalidInput
 from pactstream.ledger.audit import Fault, Finding
 from pactstream.ledger.cosignature import NO_WITNESSES, Policy
-from pactstream.ledger.note import NoteError, NoteVerifier
+from pactstream.ledger.log_keys import LogKey, parse_keys
 from pactstream.ledger.pins import Pin, PinBook, make_pin
 from pactstream.ledger.published import LogVerification, Result, Seen
 from pactstream.ledger.tiles import MAX_BUNDLE_BYTES, Fetch, Missing
@@ -29,37 +29,19 @@ def source(url: str) -> Fetch:
     return _http(url.rstrip("/")) if url.startswith(("http://", "https://")) else _directory(Path(url))
 
 
-def parse_keys(data: bytes) -> dict[str, list[NoteVerifier]]:
-    """The keys of each log by origin, from verifier keys one a line; empty lines and `#` lines do not count.
-
-    Raises:
-        InvalidInput: a line is no verifier key, or there is none.
-    """
-    known: dict[str, list[NoteVerifier]] = {}
-    try:
-        for line in data.decode().splitlines():
-            if line.strip() and not line.startswith("#"):
-                verifier = NoteVerifier.from_vkey(line.strip())
-                known.setdefault(verifier.name, []).append(verifier)
-    except (UnicodeDecodeError, NoteError) as error:
-        raise InvalidInput(f"a line is no verifier key: {error}") from error
-    if not known:
-        raise InvalidInput("there is no verifier key")
-    return known
-
-
 @dataclass(frozen=True, slots=True)
 class Verification:
     """How to verify a deployment's logs.
 
     `keys` replace those pinned; without them and without pins, those that the deployment publishes are trusted.
+    Cut-offs that it publishes apply to pinned keys too.
     `since`: what is taken as verified, by origin; a log that is not in it is verified from its first leaf.
     """
 
     url: str
     fetch: Fetch
     book: PinBook
-    keys: Mapping[str, Sequence[NoteVerifier]] | None = None
+    keys: Mapping[str, Sequence[LogKey]] | None = None
     policy: Policy = NO_WITNESSES
     since: Mapping[str, Seen] = field(default_factory=dict)
     on_progress: Callable[[str, int, int], None] = lambda origin, done, total: None
@@ -79,14 +61,14 @@ class Verification:
             results += [_vanished(pin) for pin in gone]
         return results
 
-    def _published_keys(self) -> dict[str, list[NoteVerifier]]:
+    def _published_keys(self) -> dict[str, list[LogKey]]:
         try:
             return parse_keys(self.fetch(KEYS))
         except Missing:
             raise Fatal(f"{self.url} publishes no ledger: {KEYS} is missing") from None
 
-    def _run_log(self, origin: str, published: Sequence[NoteVerifier], pin: Pin | None) -> Result:
-        trusted = published if pin is None or self.keys is not None else pin.verifiers
+    def _run_log(self, origin: str, published: Sequence[LogKey], pin: Pin | None) -> Result:
+        trusted = published if pin is None or self.keys is not None else _limited(pin.keys, published)
         result = LogVerification(
             origin=origin,
             verifiers=trusted,
@@ -110,6 +92,12 @@ class Verification:
         if not (number.isascii() and number.isdecimal()):
             raise InvalidInput(f"the origin {origin!r} does not end in a log's number")
         return lambda path: self.fetch(f"ledger/{int(number)}/{path}")
+
+
+def _limited(pinned: Sequence[LogKey], published: Sequence[LogKey]) -> list[LogKey]:
+    """The pinned keys with the cut-offs that are declared by now. A cut-off only takes trust away."""
+    by_id = {key.key_id: key for key in published}
+    return [key.limited_by(by_id.get(key.key_id, key)) for key in pinned]
 
 
 def _vanished(pin: Pin) -> Result:

@@ -17,7 +17,7 @@ from pactstream import clock
 from pactstream.errors import Fatal, InvalidInput
 from pactstream.ledger import merkle, note
 from pactstream.ledger.cosignature import Cosigner
-from pactstream.ledger.note import Checkpoint, NoteError, NoteVerifier
+from pactstream.ledger.note import Checkpoint, NoteError, Verifier
 
 MAX_PROOF_HASHES = 63
 MAX_REQUEST_BYTES = 100_000
@@ -72,7 +72,7 @@ class Witness:
     def __init__(
         self,
         cosigner: Cosigner,
-        logs: Mapping[str, Sequence[NoteVerifier]],
+        logs: Mapping[str, Sequence[Verifier]],
         store: Store,
         now_micros: Callable[[], int] = clock.now_micros,
     ) -> None:

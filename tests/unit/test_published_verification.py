@@ -21,11 +21,12 @@ from pactstream.ledger import files, merkle
 from pactstream.ledger.audit import Fault
 from pactstream.ledger.cosignature import Cosigner
 from pactstream.ledger.leaf import parse_leaf
-from pactstream.ledger.note import NoteSigner
+from pactstream.ledger.log_keys import LogKey, parse_keys
+from pactstream.ledger.note import NoteError, NoteSigner
 from pactstream.ledger.pins import PinBook
 from pactstream.ledger.published import Result
 from pactstream.ledger.tiles import Missing
-from pactstream.ledger.verification import Verification, parse_keys, source
+from pactstream.ledger.verification import Verification, source
 from pactstream.signing.jwks import jwks_document
 from pactstream.signing.keys import create_keys
 from pactstream.signing.report import sign_report
@@ -139,8 +140,38 @@ def test_keys_are_pinned(place: Place) -> None:
         "no known key signed the note",
         "its published keys are not those pinned: if you have the new ones from its operator, pass them",
     ]
-    assert messages(place.verify(keys={"dev/ledger/0": [new.verifier]})) == []
-    assert [key.key_id for key in PinBook(place.state).all()["dev/ledger/0"].verifiers] == [new.verifier.key_id]
+    assert messages(place.verify(keys={"dev/ledger/0": [LogKey(new.verifier)]})) == []
+    assert [key.key_id for key in PinBook(place.state).all()["dev/ledger/0"].keys] == [new.verifier.key_id]
+
+
+def test_a_cut_off_is_honoured_and_remembered(place: Place) -> None:
+    """A stolen key signs on: beyond the declared size nobody believes it, though it was pinned before."""
+    place.publish(two_logs(200))
+    place.verify()
+    keys = (place.files / "ledger/keys").read_text().splitlines()
+    place.publish({"ledger/keys": f"{keys[0]} until 200\n{keys[1]}\n".encode()})
+    assert messages(place.verify()) == []
+    forged = two_logs()
+    del forged["ledger/keys"]
+    place.publish(forged)
+    (message,) = messages(place.verify())
+    assert message.endswith("vouches for trees of up to 200 leaves only")
+    place.publish({"ledger/keys": "\n".join(keys).encode()})
+    assert messages(place.verify()) == [message], "it cannot be taken back by whoever serves the files"
+    assert messages(place.verify(keys=parse_keys("\n".join(keys).encode()))) == []
+
+
+def test_lines_of_keys() -> None:
+    verifier = published(LEAVES[:1], ()).signer.verifier
+    key = LogKey(verifier, 7)
+    assert LogKey.parse(key.line()) == key
+    assert LogKey.parse(verifier.vkey()) == LogKey(verifier)
+    assert key.limited_by(LogKey(verifier)) == LogKey(verifier).limited_by(key) == key
+    assert key.limited_by(LogKey(verifier, 5)).max_size == 5
+    assert LogKey(verifier).limited_by(LogKey(verifier)).max_size is None
+    for line in ("", "until 7", f"{verifier.vkey()} until", f"{verifier.vkey()} until 07", f"{key.line()} "):
+        with pytest.raises(NoteError):
+            LogKey.parse(line)
 
 
 def test_a_log_without_a_checkpoint_is_pinned_by_its_key(place: Place) -> None:
@@ -184,7 +215,7 @@ def test_keys_that_are_none(place: Place) -> None:
         place.verify()
     signer = NoteSigner("dev/ledger/x", Ed25519PrivateKey.from_private_bytes(bytes(32)))
     with pytest.raises(InvalidInput, match="does not end in a log's number"):
-        place.verify(keys={"dev/ledger/x": [signer.verifier]})
+        place.verify(keys={"dev/ledger/x": [LogKey(signer.verifier)]})
 
 
 def test_sources(place: Place) -> None:

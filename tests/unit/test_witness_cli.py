@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from pactstream.cli.witness import app, read_logs
 from pactstream.errors import Fatal
 from pactstream.ledger.cosignature import CosignatureVerifier
+from pactstream.ledger.log_keys import LogKey
 from pactstream.ledger.note import NoteSigner
 
 LOGS = [
@@ -32,7 +33,7 @@ def test_the_list_of_logs(tmp_path: Path) -> None:
     path = tmp_path / "logs"
     again = NoteSigner(LOGS[0].name, Ed25519PrivateKey.from_private_bytes(b"n" * 32)).verifier
     path.write_text(f"# known logs\n{LOGS[0].vkey()}\n\n{LOGS[1].vkey()}\n{again.vkey()}\n")
-    assert read_logs(path) == {LOGS[0].name: [LOGS[0], again], LOGS[1].name: [LOGS[1]]}
+    assert read_logs(path) == {LOGS[0].name: [LogKey(LOGS[0]), LogKey(again)], LOGS[1].name: [LogKey(LOGS[1])]}
 
 
 def test_a_list_that_cannot_be_read(tmp_path: Path) -> None:
