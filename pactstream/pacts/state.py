@@ -102,9 +102,13 @@ class PactState:
         entries[key] = entry
         self._mark(measure, key)
 
-    def drop_oldest(self, measure: str) -> None:
-        """Forget the entry of a measure that was written longest ago."""
-        self._drop(measure, next(iter(self._entries[measure])))
+    def drop_oldest(self, measure: str, now_micros: int) -> None:
+        """Forget the entry of a measure that was written longest ago, of those that have not expired.
+
+        An expired one may be gone already or not, as the last `drain` had it: it must make no difference.
+        """
+        entries = self._entries[measure].items()
+        self._drop(measure, next(key for key, entry in entries if entry.expires_at_micros > now_micros))
 
     def drain(self, now_micros: int) -> Iterator[tuple[str, bytes | None]]:
         """What has changed since the last call, in order of change, as (`<measure>/<key>`, record).

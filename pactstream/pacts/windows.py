@@ -159,7 +159,7 @@ def make_room(state: PactState, name: str, now_micros: int) -> None:
     An agent that opens sessions to be forgotten gains nothing that a new session would not give it.
     """
     if not state.has_room(name, MAX_SESSIONS, now_micros):
-        state.drop_oldest(name)
+        state.drop_oldest(name, now_micros)
 
 
 def meters(pact_id: str, windows: list[Limit]) -> list[Meter]:
