@@ -12,22 +12,14 @@ import logging
 from threading import Event
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    stop_when_event_set,
-    wait_random_exponential,
-)
-from tenacity.nap import sleep_using_event
 
 from ledger_sealer import metrics, pacts_table, rows
 from ledger_sealer.published import PublishedSegment, read_segment
 from ledger_sealer.segment_source import SegmentSource
 from pactstream.clickhouse.client import ClickHouse
-from pactstream.errors import Fatal, Retryable
+from pactstream.errors import Fatal
 from pactstream.kafka import config, topics
-from pactstream.kafka.processor import classify
+from pactstream.kafka.sessions import run_sessions
 from pactstream.ledger.segment import SegmentHeader
 from pactstream.settings import KafkaSettings
 
@@ -59,26 +51,12 @@ class Projector:
         Raises:
             Fatal: going on makes no sense (no tables, not authorised, records past their retention).
         """
-        attempts = Retrying(
-            retry=retry_if_exception_type(Retryable),
-            wait=wait_random_exponential(multiplier=0.1, max=5),
-            sleep=sleep_using_event(stop),
-            stop=stop_when_event_set(stop),
-            before_sleep=_say_why,
-            reraise=True,
-        )
-        try:
-            attempts(self._run_session, stop)
-        except Retryable:
-            if not stop.is_set():
-                raise
+        run_sessions(GROUP, self._run_session, stop)
 
     def _run_session(self, stop: Event) -> None:
         session = _Session(self._settings, self._database, self._lag, self._ready)
         try:
             session.run(stop)
-        except KafkaException as error:
-            raise classify(error) from error
         finally:
             self._ready.clear()
             session.close()
@@ -187,9 +165,3 @@ class _Session:
             # Leaving because of a failure, we come back: until then the segment in hand still waits.
             if not self._closing:
                 self._lag.written(log)
-
-
-def _say_why(state: RetryCallState) -> None:
-    metrics.RESTARTS.inc()
-    error = state.outcome.exception() if state.outcome else None
-    _log.warning("%s: begins again from the last commit: %s", GROUP, error)

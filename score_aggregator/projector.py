@@ -14,19 +14,11 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from prometheus_client import Counter
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    stop_when_event_set,
-    wait_random_exponential,
-)
-from tenacity.nap import sleep_using_event
 
 from pactstream import avro
-from pactstream.errors import Backpressure, InvalidInput, Retryable
+from pactstream.errors import InvalidInput
 from pactstream.kafka import config, topics
-from pactstream.kafka.processor import classify
+from pactstream.kafka.sessions import run_sessions
 from pactstream.settings import KafkaSettings
 
 GROUP = "score-projector"
@@ -69,19 +61,7 @@ class Projector:
         Raises:
             Fatal: going on makes no sense (no such topic or table, not authorised).
         """
-        attempts = Retrying(
-            retry=retry_if_exception_type((Retryable, Backpressure)),
-            wait=wait_random_exponential(multiplier=0.1, max=5),
-            sleep=sleep_using_event(stop),
-            stop=stop_when_event_set(stop),
-            before_sleep=_say_why,
-            reraise=True,
-        )
-        try:
-            attempts(self._run_session, stop)
-        except (Retryable, Backpressure):
-            if not stop.is_set():
-                raise
+        run_sessions(GROUP, self._run_session, stop)
 
     def _run_session(self, stop: Event) -> None:
         consumer = Consumer(config.consumer(self._settings, GROUP))
@@ -89,8 +69,6 @@ class Projector:
             consumer.subscribe([self._topic], on_assign=lambda *_: self._ready.set())
             while not stop.is_set():
                 self._turn(consumer)
-        except KafkaException as error:
-            raise classify(error) from error
         finally:
             self._ready.clear()
             consumer.close()
@@ -109,11 +87,6 @@ class Projector:
         # A crash here leaves the rows in the table and the offsets where they were: the same scores are
         # written again and change nothing.
         consumer.commit(offsets=_next_offsets(records), asynchronous=False)
-
-
-def _say_why(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    _log.warning("%s: begins again from the last commit: %s", GROUP, error)
 
 
 def _decode(message: Message) -> Score | None:

@@ -20,19 +20,12 @@ from threading import Event
 from typing import cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    stop_when_event_set,
-    wait_random_exponential,
-)
-from tenacity.nap import sleep_using_event
 
 from pactstream import clock
-from pactstream.errors import Backpressure, Fatal, InvalidInput, Retryable
+from pactstream.errors import Fatal, InvalidInput, Retryable
 from pactstream.kafka import changelog, config, letters, metrics, topics
 from pactstream.kafka.records import Headers, Record, Task
+from pactstream.kafka.sessions import run_sessions
 from pactstream.settings import ServiceSettings
 
 _log = logging.getLogger(__name__)
@@ -41,19 +34,6 @@ _BY_KEY = -1  # librdkafka's RD_KAFKA_PARTITION_UA
 _POLL_SECONDS = 0.25
 _MAX_RECORDS_A_POLL = 100
 _COMMIT_TIMEOUT_SECONDS = 30.0
-
-# Nothing that waiting will mend: the configuration or the deployment is wrong.
-_FATAL_CODES = frozenset(
-    {
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-        KafkaError.SASL_AUTHENTICATION_FAILED,
-        KafkaError._AUTHENTICATION,
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,34 +71,15 @@ class Processor:
         Raises:
             Fatal: going on makes no sense (no such topic, not authorised); the message says what to do.
         """
-        attempts = Retrying(
-            retry=retry_if_exception_type((Retryable, Backpressure)),
-            wait=wait_random_exponential(multiplier=0.1, max=5),
-            sleep=sleep_using_event(stop),
-            stop=stop_when_event_set(stop),
-            before_sleep=self._say_why,
-            reraise=True,
-        )
-        try:
-            attempts(self._run_session, stop)
-        except (Retryable, Backpressure):
-            if not stop.is_set():
-                raise
+        run_sessions(self._plan.group, self._run_session, stop)
 
     def _run_session(self, stop: Event) -> None:
         session = _Session(self._settings, self._plan, self._ready)
         try:
             session.run(stop)
-        except KafkaException as error:
-            raise classify(error) from error
         finally:
             self._ready.clear()
             session.close()
-
-    def _say_why(self, state: RetryCallState) -> None:
-        metrics.RESTARTS.labels(self._plan.group).inc()
-        error = state.outcome.exception() if state.outcome else None
-        _log.warning("%s: begins again from the last commit: %s", self._plan.group, error)
 
 
 class _Session:
@@ -315,20 +276,6 @@ class _Session:
         if error.code() == KafkaError._PARTITION_EOF or (error.retriable() and not error.fatal()):
             return
         raise KafkaException(error)
-
-
-def classify(error: KafkaException) -> Retryable | Fatal:
-    """What a loop should do about a client's error, by its code.
-
-    A fenced producer is retryable: the process was taken for dead (paused, cut off) or a second one runs
-    under the same instance name; either way nothing of it was committed and it may join again.
-    """
-    fault: KafkaError = error.args[0]
-    if fault.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-        return Fatal(f"Kafka: {fault.str()}; create the topics with: pactstream topics apply")
-    if fault.code() in _FATAL_CODES:
-        return Fatal(f"Kafka: {fault.str()}")
-    return Retryable(f"Kafka: {fault.str()} ({fault.name()})")
 
 
 def as_record(message: Message) -> Record:

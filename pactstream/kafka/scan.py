@@ -13,8 +13,9 @@ from pactstream import clock
 from pactstream.errors import Fatal, Retryable
 from pactstream.kafka import config, topics
 from pactstream.kafka.offsets import high_watermarks
-from pactstream.kafka.processor import as_record, classify
+from pactstream.kafka.processor import as_record
 from pactstream.kafka.records import Record
+from pactstream.kafka.sessions import classify
 from pactstream.settings import KafkaSettings
 
 _TIMEOUT_SECONDS = 10.0

@@ -1,0 +1,86 @@
+"""Sessions of a consumer group's member, one after another: what every loop does when one fails."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from threading import Event
+
+from confluent_kafka import KafkaError, KafkaException
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_when_event_set,
+    wait_random_exponential,
+)
+from tenacity.nap import sleep_using_event
+
+from pactstream.errors import Backpressure, Fatal, Retryable
+from pactstream.kafka import metrics
+
+_log = logging.getLogger(__name__)
+
+# Nothing that waiting will mend: the configuration or the deployment is wrong.
+_FATAL_CODES = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError._AUTHENTICATION,
+    }
+)
+
+
+def run_sessions(group: str, session: Callable[[Event], None], stop: Event) -> None:
+    """Call `session(stop)` until it returns because `stop` is set.
+
+    A session that fails with something that passes (`Retryable`, `Backpressure`, a client's error that is
+    neither of configuration nor of rights) is followed by another after a growing pause; each begins at the
+    last commit.
+
+    Raises:
+        Fatal: going on makes no sense; the message says what to do.
+    """
+    attempts = Retrying(
+        retry=retry_if_exception_type((Retryable, Backpressure)),
+        wait=wait_random_exponential(multiplier=0.1, max=5),
+        sleep=sleep_using_event(stop),
+        stop=stop_when_event_set(stop),
+        before_sleep=lambda state: _say_why(group, state),
+        reraise=True,
+    )
+    try:
+        attempts(_classified, session, stop)
+    except (Retryable, Backpressure):
+        if not stop.is_set():
+            raise
+
+
+def classify(error: KafkaException) -> Retryable | Fatal:
+    """What a loop should do about a client's error, by its code.
+
+    A fenced producer is retryable: the process was taken for dead (paused, cut off) or a second one runs
+    under the same instance name; either way nothing of it was committed and it may join again.
+    """
+    fault: KafkaError = error.args[0]
+    if fault.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+        return Fatal(f"Kafka: {fault.str()}; create the topics with: pactstream topics apply")
+    if fault.code() in _FATAL_CODES:
+        return Fatal(f"Kafka: {fault.str()}")
+    return Retryable(f"Kafka: {fault.str()} ({fault.name()})")
+
+
+def _classified(session: Callable[[Event], None], stop: Event) -> None:
+    try:
+        session(stop)
+    except KafkaException as error:
+        raise classify(error) from error
+
+
+def _say_why(group: str, state: RetryCallState) -> None:
+    metrics.RESTARTS.labels(group).inc()
+    error = state.outcome.exception() if state.outcome else None
+    _log.warning("%s: begins again from the last commit: %s", group, error)
