@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias
@@ -40,11 +41,11 @@ class Pacts(Protocol):
 
 @dataclass(slots=True)
 class Outcome:
-    """What one batch comes to; `ids` are those of the events that came in."""
+    """What one batch comes to; `marks` are what is remembered of the events that came in."""
 
     head: AgentHead
     events: list[dict[str, Any]] = field(default_factory=list)
-    ids: list[bytes] = field(default_factory=list)
+    marks: list[bytes] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     refused: list[tuple[int, InvalidInput]] = field(default_factory=list)
     crossings: int = 0
@@ -62,9 +63,12 @@ def judge_batch(batch: dict[str, Any], record: Record, agent: AgentState, pacts:
     for index, event in enumerate(batch["events"]):
         try:
             event_id = _event_id(event)
-            if event_id in agent.seen or event_id in desk.fresh:
+            mark = _mark(batch["tenant_id"], event_id)
+            if mark in agent.seen or mark in desk.fresh:
                 continue
             desk.judge(index, event_id, event, outcome)
+            desk.fresh.add(mark)
+            outcome.marks.append(mark)
         except InvalidInput as error:
             outcome.refused.append((index, error))
     return outcome
@@ -94,8 +98,6 @@ class _Desk:
             judgement.record(self._state)
             outcome.verdicts.append(judgement.verdict)
             outcome.crossings += len(judgement.crossings)
-        self.fresh.add(event_id)
-        outcome.ids.append(event_id)
         outcome.events += [evaluated for evaluated, _ in written]
         outcome.head = written[-1][1]
 
@@ -178,6 +180,14 @@ def parts(events: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 def evaluated_bytes(event: dict[str, Any]) -> int:
     """What an event takes of a record, at most."""
     return len(event["leaf"]) + len(event["private"] or b"") + EVENT_OVERHEAD_BYTES
+
+
+def _mark(tenant_id: str, event_id: bytes) -> bytes:
+    """What is remembered of an event: 16 bytes of its id and its tenant.
+
+    Agents work for several tenants: what one of them sends must not pass for a repeat of another's.
+    """
+    return hashlib.blake2b(event_id, key=tenant_id.encode()[:64], digest_size=16).digest()
 
 
 def _event_id(event: dict[str, Any]) -> bytes:

@@ -22,5 +22,5 @@ def count(outcome: Outcome, events: int) -> None:
         )
         VERDICTS.labels(label).inc()
     REFUSED.inc(len(outcome.refused))
-    DUPLICATES.inc(events - len(outcome.refused) - len(outcome.ids))
+    DUPLICATES.inc(events - len(outcome.refused) - len(outcome.marks))
     CROSSINGS.inc(outcome.crossings)

@@ -140,7 +140,7 @@ class EvaluatorTask:
         self, agent_id: str, agent: AgentState, received_at_micros: int, outcome: Outcome, emit: Emit
     ) -> None:
         first_sequence = agent.head.sequence + 1
-        block = SeenBlock(received_at_micros, b"".join(outcome.ids))
+        block = SeenBlock(received_at_micros, b"".join(outcome.marks))
         agent.seen.add(first_sequence, block)
         agent.head = outcome.head
         agent.received_at_micros = received_at_micros

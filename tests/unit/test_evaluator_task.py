@@ -182,3 +182,16 @@ def test_forgotten_ids_leave_the_changelog_too() -> None:
     states = written.of("evaluator.state")
     tombstones = [key for key, value in states if value is None]
     assert tombstones == [f"{AGENT}/1".encode(), f"{AGENT}/2".encode()]
+
+
+def test_one_tenants_event_is_no_repeat_of_anothers() -> None:
+    """Whoever knows an id in advance must not be able to suppress the event of another tenant of the agent."""
+    one, written = task(), Written()
+    event = call(pact_id=None, pact_version=None)
+    mine = record(event)
+    batch = avro.decode_as("TelemetryBatch", mine.value) | {"tenant_id": "another"}
+    theirs = Record(mine.topic, mine.partition, 1, mine.key, avro.encode("TelemetryBatch", batch))
+    one.process(theirs, written)
+    one.process(mine, written)
+    one.process(mine, written)
+    assert [leaf.sequence for leaf in written.leaves()] == [1, 2]
