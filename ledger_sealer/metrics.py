@@ -12,7 +12,6 @@ SEGMENTS = Counter("pactstream_projected_segments_total", "Segments written to C
 LEAVES = Counter("pactstream_projected_leaves_total", "Leaves written to ClickHouse.", ["log"])
 PACTS = Counter("pactstream_projected_pacts_total", "Pact versions written to ClickHouse.")
 SKIPPED_PACTS = Counter("pactstream_skipped_pacts_total", "Records of the topic pacts that are no versions.")
-RESTARTS = Counter("pactstream_projection_restarts_total", "Times projection began again from its last commit.")
 _LAG = Gauge(
     "pactstream_projection_lag_seconds",
     "Age of the oldest sealed segment that waits for ClickHouse; 0 when none does.",

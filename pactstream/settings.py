@@ -47,6 +47,12 @@ class KafkaSettings(Settings):
     )
     kafka_ssl_certificate: Path | None = Field(None, description="Client certificate (PEM), for mutual TLS.")
     kafka_ssl_key: Path | None = Field(None, description="Client key (PEM), for mutual TLS.")
+    kafka_session_seconds: float = Field(
+        10,
+        ge=1,
+        le=300,
+        description="After this long without a sign of life, a worker's partitions go to its peers.",
+    )
     kafka_topic_prefix: str = Field("", description="Put before every topic, group and transactional id.")
 
 

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.stack import (
+    MODE_VARIABLE,
     ClickHouseAddress,
+    Mode,
     StackAddresses,
     choose_mode,
     docker_answers,
@@ -16,6 +18,12 @@ from tests.stack import (
     fresh_prefix,
     running,
 )
+
+
+def pytest_configure() -> None:
+    """Have a killed worker's partitions move soon, where the broker is ours and allows it."""
+    if os.environ.get(MODE_VARIABLE) != Mode.EXTERNAL:
+        os.environ.setdefault("PACTSTREAM_KAFKA_SESSION_SECONDS", "3")
 
 
 @pytest.fixture(scope="session")

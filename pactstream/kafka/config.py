@@ -104,8 +104,8 @@ def consumer(settings: KafkaSettings, group: str) -> Config:
         "enable.auto.commit": False,
         "auto.offset.reset": "earliest",
         "partition.assignment.strategy": "cooperative-sticky",
-        "session.timeout.ms": 10_000,
-        "heartbeat.interval.ms": 1_000,
+        "session.timeout.ms": int(settings.kafka_session_seconds * 1_000),
+        "heartbeat.interval.ms": int(settings.kafka_session_seconds * 100),
         "fetch.wait.max.ms": 100,
         "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
     }

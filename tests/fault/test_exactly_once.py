@@ -7,6 +7,7 @@ the one before; and the workers' state must be that of a single worker that nobo
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -27,6 +28,7 @@ from pactstream.control.pacts import PactVersion
 from pactstream.devstack import ports
 from pactstream.devstack.stack import Stack
 from pactstream.devstack.supervisor import Program, Supervisor, python_program
+from pactstream.errors import Retryable
 from pactstream.kafka import config, topics
 from pactstream.kafka.offsets import high_watermarks
 from pactstream.ledger import merkle
@@ -41,7 +43,7 @@ AGENTS = 40
 BATCH = 25
 PARTITIONS = 6
 SLICES = 8
-PAUSE_SECONDS = 12  # the session ends after ten
+PAUSE_SECONDS = 1.5 * KafkaSettings().kafka_session_seconds
 PACT_ID = "11111111-1111-4111-8111-111111111111"
 DOCUMENT = {
     "name": "Spending",
@@ -114,6 +116,7 @@ class Cluster:
     supervisor: Supervisor
     directory: Path
     log: list[str] = field(default_factory=list)
+    seen: int = 0
 
     def prepare(self) -> None:
         topics.apply(self.settings, partitions=PARTITIONS, replication=1)
@@ -167,7 +170,10 @@ class Cluster:
         """A rough measure of progress: records in `telemetry.evaluated`, markers included."""
         admin = AdminClient(config.client(self.settings))
         full = topics.name(self.settings, topics.EVALUATED)
-        return sum(high_watermarks(admin, full, range(PARTITIONS), 30).values())
+        # A broker that has just come back may answer that it does not know yet.
+        with contextlib.suppress(Retryable):
+            self.seen = sum(high_watermarks(admin, full, range(PARTITIONS), 30).values())
+        return self.seen
 
     def wait_for_more(self, records: int = 150) -> None:
         target = self.judged() + records

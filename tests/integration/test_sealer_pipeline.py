@@ -156,6 +156,10 @@ def sample_into(seen: list[float]) -> bool:
     return True
 
 
+def restarts() -> float:
+    return sample("pactstream_restarts_total", group="ledger-projector")
+
+
 def test_while_clickhouse_is_down_sealing_goes_on(setup: Setup) -> None:
     source = Evaluated()
     setup.database.down = True
@@ -166,8 +170,13 @@ def test_while_clickhouse_is_down_sealing_goes_on(setup: Setup) -> None:
         assert setup.sealed_leaves() == 0
         # Each failure leaves the group and joins it again; the segment waits all the same.
         seen = [eventually(lambda: sample("pactstream_projection_lag_seconds", log="0"), 20)]
-        until = sample("pactstream_projection_restarts_total") + 4
-        eventually(lambda: sample_into(seen) and sample("pactstream_projection_restarts_total") >= until, 40)
+        until = sample("pactstream_restarts_total", group="ledger-projector") + 4
+        eventually(
+            lambda: (
+                sample_into(seen) and sample("pactstream_restarts_total", group="ledger-projector") >= until
+            ),
+            40,
+        )
         assert min(seen) > 0
         setup.database.down = False
         setup.wait_for(20)
