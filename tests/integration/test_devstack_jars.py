@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import shutil
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +20,10 @@ from pactstream.devstack import jars
 from pactstream.devstack.errors import NoSpace, NotDownloaded
 from pactstream.devstack.ports import LOOPBACK, free_port
 from pactstream.devstack.reporter import Quiet
+from tests.stack import eventually
+
+# Until then, the collector may come by itself (see _collect_given_up_downloads).
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 JARS = {f"org.example:part-{n}:1.{n}": bytes([n]) * 200_000 for n in range(6)}
 
@@ -69,6 +75,15 @@ def repository(monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
         repository.gate.set()
         server.shutdown()
         thread.join()
+    _collect_given_up_downloads()
+
+
+def _collect_given_up_downloads() -> None:
+    """jgo leaves the connection of a download that fails to the garbage collector: let it come now, unheard."""
+    eventually(lambda: not any(one.name.startswith("ThreadPool") for one in threading.enumerate()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture

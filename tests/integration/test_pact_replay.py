@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,7 @@ def test_each_call_is_judged_by_the_version_it_was_stamped_with_and_by_the_new_o
     assert {tuple(row[2:]) for row in changed} == {("pay", "valid", "major", "amount", "(valueRange)")}
     assert out.endswith("\nvalid then, violated now: 4; violated then, valid now: 0\n")
     # Values are private: none stands in the report.
-    assert "500" not in out.replace(PACT, "")
+    assert re.search(r"(?<![\w-])500(?![\w-])", out) is None
 
     # Two days hold the older calls too; a looser pact breaks nothing.
     looser = write(tmp_path, pact(10_000))
