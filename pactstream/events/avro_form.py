@@ -45,6 +45,7 @@ def to_avro(accepted: Accepted, *, event_id: UUID, pact_version: int | None) -> 
             "outcome": event.outcome,
             "latency_ms": event.latency_ms,
             "error_message": event.error_message,
+            "reservation_id": _text(event.reservation_id),
         }
     elif isinstance(event, Response):
         record |= {

@@ -56,7 +56,10 @@ class SessionStart(_Common, tag="session_start"):
 
 
 class ToolCall(_Common, tag="tool_call"):
-    """One tool invocation; judged if it carries `pactId`. `params` is kept as the JSON object it came as."""
+    """One tool invocation; judged if it carries `pactId`. `params` is kept as the JSON object it came as.
+
+    `reservation_id` names the hold that a pre-flight made for it.
+    """
 
     tool: ToolName
     params: Raw
@@ -64,6 +67,7 @@ class ToolCall(_Common, tag="tool_call"):
     attempted_at: Moment
     latency_ms: Millis | None = None
     error_message: Text | None = None
+    reservation_id: UUID | None = None
 
 
 class Response(_Common, tag="response"):
