@@ -36,6 +36,7 @@ class SeenEvents:
     def __init__(self) -> None:
         self._blocks: dict[int, SeenBlock] = {}  # by sequence of the first event, oldest first
         self._ids: set[bytes] = set()
+        self._changed: dict[int, None] = {}
 
     def __contains__(self, event_id: bytes) -> bool:
         """Whether an event with this id has been judged."""
@@ -49,12 +50,20 @@ class SeenEvents:
         """Remember a block, the newest."""
         self._blocks[first_sequence] = block
         self._ids.update(block.split())
+        self._changed[first_sequence] = None
 
-    def remove(self, first_sequence: int) -> None:
-        """Forget a block; nothing happens if it is unknown."""
-        block = self._blocks.pop(first_sequence, None)
-        if block is not None:
-            self._ids.difference_update(block.split())
+    def drain(self) -> Iterator[tuple[int, SeenBlock | None]]:
+        """What has changed since the last call; None: the block is gone."""
+        changed, self._changed = self._changed, {}
+        return ((first_sequence, self._blocks.get(first_sequence)) for first_sequence in changed)
+
+    def restore(self, first_sequence: int, block: SeenBlock | None) -> None:
+        """Take one item of `drain`; the last of a sequence number counts."""
+        if block is None:
+            self._forget(first_sequence)
+        else:
+            self._blocks[first_sequence] = block
+            self._ids.update(block.split())
 
     def expire(self, *, older_than_micros: int, keep: int) -> list[int]:
         """Forget what is too old, and the oldest beyond `keep` ids; returns the blocks' first sequences."""
@@ -66,8 +75,14 @@ class SeenEvents:
             left -= len(block)
             gone.append(first_sequence)
         for first_sequence in gone:
-            self.remove(first_sequence)
+            self._forget(first_sequence)
+            self._changed[first_sequence] = None
         return gone
+
+    def _forget(self, first_sequence: int) -> None:
+        block = self._blocks.pop(first_sequence, None)
+        if block is not None:
+            self._ids.difference_update(block.split())
 
 
 class AgentState:
@@ -80,3 +95,8 @@ class AgentState:
         self.seen = SeenEvents()
         self.pacts = PactState()
         self.received_at_micros = 0
+
+    def extend(self, head: AgentHead, marks: list[bytes], received_at_micros: int) -> None:
+        """Move the chain's head past the leaves of events, and remember those."""
+        self.seen.add(self.head.sequence + 1, SeenBlock(received_at_micros, b"".join(marks)))
+        self.head = head

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from evaluator_worker.agents import Memory
 from evaluator_worker.settings import EvaluatorSettings
-from evaluator_worker.task import GROUP, EvaluatorTask, Memory
+from evaluator_worker.task import GROUP, EvaluatorTask
 from pactstream.control.pacts import PactBook
 from pactstream.kafka import topics
 from pactstream.kafka.processor import Plan, Processor

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from evaluator_worker.task import EvaluatorTask, Memory
+from evaluator_worker.agents import Memory
+from evaluator_worker.task import EvaluatorTask
 from pactstream import avro
 from pactstream.kafka.records import Headers, Record
 from pactstream.ledger.leaf import Leaf, parse_leaf

@@ -13,7 +13,8 @@ import msgspec
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from evaluator_worker.task import EvaluatorTask, Memory
+from evaluator_worker.agents import Memory
+from evaluator_worker.task import EvaluatorTask
 from pactstream import avro
 from pactstream.errors import Fatal, InvalidInput, Retryable
 from pactstream.kafka import config, dlq, topics

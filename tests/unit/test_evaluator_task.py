@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from evaluator_worker.agent import SeenBlock, SeenEvents
-from evaluator_worker.task import Memory
+from evaluator_worker.agents import Memory
 from pactstream import avro
 from pactstream.errors import InvalidInput, Retryable
 from pactstream.kafka.config import MAX_MESSAGE_BYTES
@@ -179,6 +179,7 @@ def test_forgotten_ids_leave_the_changelog_too() -> None:
     one, written = task(Memory(events=1, hours=24)), Written()
     for offset in range(3):
         one.process(record(call(), offset=offset), written)
+        one.flush(written)
     states = written.of("evaluator.state")
     tombstones = [key for key, value in states if value is None]
     assert tombstones == [f"{AGENT}/1".encode(), f"{AGENT}/2".encode()]

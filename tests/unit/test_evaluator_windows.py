@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from evaluator_worker.task import EvaluatorTask, Memory
+from evaluator_worker.agents import Memory
+from evaluator_worker.task import EvaluatorTask
 from pactstream import avro
 from pactstream.errors import InvalidInput
 from pactstream.ledger import merkle
