@@ -1,5 +1,6 @@
 # Every command a contributor needs. `make demo` and `make test` are the two to know.
 VENV := .venv
+WORKERS ?= 3
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
@@ -18,8 +19,9 @@ demo: $(STAMP) ## the whole pipeline on this machine; make demo ARGS=--once to c
 dev: $(STAMP) ## Kafka and ClickHouse only
 	@$(VENV)/bin/pactstream dev $(ARGS)
 
+# Three processes on two cores: the tests of real engines wait more than they compute.
 test: $(STAMP) ## every test; ARGS are passed to pytest
-	$(PY) -m pytest -m "not bench" $(ARGS)
+	$(PY) -m pytest -m "not bench" -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(STAMP) ## formatting, style, types, layers
 	$(VENV)/bin/ruff format --check .

@@ -27,6 +27,7 @@ from tests.gateway_tools import (
 
 PREFLIGHT = f"/api/v1/pacts/{TREASURY}/validate-call"
 PACT = f"/api/v1/pacts/{TREASURY}"
+NOBODYS = "0a9f5f0e-5a53-4c1c-9d0e-6a4c8f1f7a01"
 NO_PACT = {"error": "no such pact of this tenant", "code": "NOT_FOUND"}
 
 
@@ -92,7 +93,7 @@ def test_preflight_refuses(gateway: TestGateway, content: bytes, status: int, er
     assert [one["path"] for one in answer.json()["details"]] == [path]
 
 
-@pytest.mark.parametrize("pact_id", [OTHERS_PACT, str(uuid4())])
+@pytest.mark.parametrize("pact_id", [OTHERS_PACT, NOBODYS])
 def test_preflight_does_not_know_others_pacts(gateway: TestGateway, pact_id: str) -> None:
     answer = gateway.ask("POST", f"/api/v1/pacts/{pact_id}/validate-call", json=question())
     assert answer.status_code == 404
@@ -171,7 +172,7 @@ def test_what_is_no_pact_is_422(gateway: TestGateway, content: bytes) -> None:
     assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_INPUT")
 
 
-@pytest.mark.parametrize("agent_id", [STRANGER, str(uuid4())])
+@pytest.mark.parametrize("agent_id", [STRANGER, NOBODYS])
 def test_a_pact_must_be_for_an_agent_of_the_tenant(gateway: TestGateway, agent_id: str) -> None:
     answer = gateway.ask("POST", "/api/v1/pacts", json=pact_document(agentId=agent_id))
     assert answer.status_code == 422
@@ -290,13 +291,13 @@ def test_keys_are_listed_without_what_makes_them_keys(gateway: TestGateway) -> N
 @pytest.mark.parametrize(
     ("method", "path", "content", "status"),
     [
-        ("GET", f"/{uuid4()}", None, 404),
+        ("GET", f"/{NOBODYS}", None, 404),
         ("GET", "/acme", None, 400),
-        ("PUT", f"/{uuid4()}/agents/{ATLAS}", {"name": "Bot"}, 404),
+        ("PUT", f"/{NOBODYS}/agents/{ATLAS}", {"name": "Bot"}, 404),
         ("POST", f"/{ACME}/agents/{STRANGER}/pause", None, 404),
         ("POST", f"/{ACME}/keys/{'0' * 16}/revoke", None, 404),
         ("POST", f"/{ACME}/keys/not-a-key-id/revoke", None, 400),
-        ("POST", f"/{uuid4()}/keys", {"label": "l", "scopes": ["preflight"]}, 404),
+        ("POST", f"/{NOBODYS}/keys", {"label": "l", "scopes": ["preflight"]}, 404),
         ("POST", f"/{ACME}/keys", {"label": "l", "scopes": []}, 400),
         ("POST", f"/{ACME}/keys", {"label": "l", "scopes": ["everything"]}, 400),
         (
