@@ -40,7 +40,11 @@ def create_app(parts: Parts) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    web.install(app, parts.store.answers)
+
+    async def ready() -> bool:
+        return parts.standings.ready and await parts.store.answers()
+
+    web.install(app, ready)
     # Counterparties' pages may read everything: nothing here depends on who asks.
     app.add_middleware(
         CORSMiddleware,

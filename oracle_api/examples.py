@@ -16,9 +16,11 @@ event: summary
 data: {"composite":96.0,"confidence":0.81,"bound":25,"valid":24,"treeSize":41,…}
 """
 REPORT: dict[str, Any] = {
-    "version": 1,
-    "issuer": "pactstream.example",
     "agentId": "76cf31d6-ffe3-4a5c-8748-021114aa8066",
+    "agentStatus": "active",
+    "version": 1,
+    "reportId": "0196d2a4-f8ac-7c3e-9b21-5e0d4c3b2a19",
+    "issuer": "pactstream.example",
     "issuedAt": "2026-05-13T10:00:41.500000Z",
     "expiresAt": "2026-05-13T10:05:41.500000Z",
     "score": {"composite": 96, "confidence": 0.81, "dimensions": {"pact_compliance": 0.96}},
@@ -50,7 +52,13 @@ REPORT: dict[str, Any] = {
             "leafHash": "b99b315f6905030582d1e7f7a3f1b2f2d112570480b322d5c961f6eb802d3fbd",
         },
         "checkpoint": NOTE,
+        "inclusionProof": ["6f1c2d…"],
     },
-    "freshness": {"asOf": "2026-05-13T10:00:40.000000Z", "sequence": 40, "secondsSinceLastEvent": 1.5},
+    "freshness": {
+        "asOf": "2026-05-13T10:00:40.000000Z",
+        "sequence": 40,
+        "secondsSinceLastEvent": 1.5,
+        "scoreLagSeconds": 0,
+    },
     "signatures": [{"protected": "eyJhbGciOiJFUzI1NiIs…", "signature": "TZCTFy5EvznjR4_9…"}],
 }

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from oracle_api.feed import EventSource, Feed
 from oracle_api.reports import Form, Reports
+from oracle_api.standing import Standings
 from oracle_api.state import Checkpoint
 from pactstream.web import RateLimiter
 
@@ -31,6 +32,7 @@ class Parts:
     """Everything the app needs; tests give it a store of their own."""
 
     store: Ledgers
+    standings: Standings
     reports: Reports
     feed: Feed
     jwks: Form

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from oracle_api.standing import Standing
 from oracle_api.state import AgentState, Checkpoint, Event, Head, Score
 from pactstream import clock
 
@@ -12,14 +13,27 @@ VERSION = 1
 
 
 def build(
-    state: AgentState, *, issuer: str, deployment: str, issued_at_micros: int, lifetime_seconds: int
+    state: AgentState,
+    standing: Standing,
+    *,
+    report_id: str,
+    issuer: str,
+    deployment: str,
+    issued_at_micros: int,
+    lifetime_seconds: int,
 ) -> dict[str, Any]:
-    """The unsigned report. What has not been computed is null or absent, never made up."""
+    """The unsigned report. What has not been computed is null or absent, never made up.
+
+    In canonical form, whose members are sorted, `agentId` and `agentStatus` come first: an agent out of service
+    says so before anything else.
+    """
     expires_at_micros = issued_at_micros + lifetime_seconds * clock.MICROS_PER_SECOND
     return {
-        "version": VERSION,
-        "issuer": issuer,
         "agentId": state.agent_id,
+        "agentStatus": standing,
+        "version": VERSION,
+        "reportId": report_id,
+        "issuer": issuer,
         "issuedAt": clock.to_iso(issued_at_micros),
         "expiresAt": clock.to_iso(expires_at_micros),
         "score": _score(state.score),
@@ -30,6 +44,7 @@ def build(
         "ledger": {
             "head": _head(state.head, deployment),
             "checkpoint": None if state.checkpoint is None else state.checkpoint.note,
+            "inclusionProof": None if state.inclusion is None else list(state.inclusion),
         },
         "freshness": _freshness(state, issued_at_micros),
     }
@@ -121,8 +136,19 @@ def _freshness(state: AgentState, issued_at_micros: int) -> dict[str, Any]:
     if state.head is not None and state.head.sequence > sequence:
         sequence, received_at_micros = state.head.sequence, state.head.received_at_micros
     age_micros = max(0, issued_at_micros - received_at_micros)
+    lag_micros = _score_lag_micros(state)
     return {
         "asOf": clock.to_iso(received_at_micros),
         "sequence": sequence,
         "secondsSinceLastEvent": round(age_micros / clock.MICROS_PER_SECOND, 3),
+        "scoreLagSeconds": None if lag_micros is None else round(lag_micros / clock.MICROS_PER_SECOND, 3),
     }
+
+
+def _score_lag_micros(state: AgentState) -> int | None:
+    """From the last event that the score counts to the last one sealed; None where either is missing."""
+    if state.score is None or state.head is None:
+        return None
+    if state.head.sequence <= state.score.through_sequence:
+        return 0
+    return max(0, state.head.received_at_micros - state.score.last_received_at_micros)

@@ -1,7 +1,9 @@
 """Signed reports, kept until the agent's state changes or half of their life is over.
 
-An unchanged agent so keeps its report byte for byte, which is what makes `ETag` worth having, and neither
-signing nor more than one look at ClickHouse every `_CHECK_SECONDS` depends on how many ask.
+An unchanged agent so keeps its report byte for byte, which is what makes `ETag` worth having. Who asks for a
+report that is at hand waits for nothing: ClickHouse is looked at in the background, once in `_CHECK_SECONDS`
+for each agent however many ask, and signing happens there too. A look older than `_SERVE_SECONDS` is waited
+for.
 """
 
 from __future__ import annotations
@@ -15,14 +17,18 @@ from typing import Protocol
 from uuid import UUID
 
 from oracle_api import report
+from oracle_api.standing import Standing, Standings
 from oracle_api.state import AgentState
-from pactstream import canonical, clock
+from pactstream import canonical, clock, ids
 from pactstream.signing.keys import SigningKey
 from pactstream.signing.report import sign_jwt, sign_report
 
 _CHECK_SECONDS = 0.2
+_SERVE_SECONDS = 1.0
+_UNKNOWN_SECONDS = 1.0
 # A report has at most 90 kB in each of its two forms, a usual one 4 kB.
 _MAX_KEPT = 2_000
+_MAX_UNKNOWN = 10_000
 
 
 class AgentSource(Protocol):
@@ -51,6 +57,7 @@ class Issued:
 @dataclass(slots=True)
 class _Entry:
     state: AgentState
+    standing: Standing
     issued: Issued
     issued_at: float
     checked_at: float
@@ -66,10 +73,12 @@ class Signer:
     lifetime_seconds: int
     now_micros: Callable[[], int] = clock.now_micros
 
-    def sign(self, state: AgentState) -> Issued:
+    def sign(self, state: AgentState, standing: Standing) -> Issued:
         """The report of this state, issued now."""
         claims = report.build(
             state,
+            standing,
+            report_id=str(ids.uuid7()),
             issuer=self.issuer,
             deployment=self.deployment,
             issued_at_micros=self.now_micros(),
@@ -84,11 +93,26 @@ class Signer:
 class Reports:
     """The current report of each agent that is asked for; of more than `_MAX_KEPT` the longest unused go."""
 
-    def __init__(self, source: AgentSource, signer: Signer) -> None:
+    def __init__(self, source: AgentSource, signer: Signer, standings: Standings) -> None:
         self._source = source
         self._signer = signer
+        self._standings = standings
         self._entries: OrderedDict[UUID, _Entry] = OrderedDict()
+        self._unknown: OrderedDict[UUID, float] = OrderedDict()
         self._checks: dict[UUID, asyncio.Task[Issued | None]] = {}
+
+    def at_hand(self, agent_id: UUID) -> Issued | None:
+        """The agent's report if it can be had without waiting; has it looked after in the background."""
+        entry = self._entries.get(agent_id)
+        if entry is None:
+            return None
+        age = clock.monotonic_seconds() - entry.checked_at
+        # A pause shows at once, whatever the age: standings are followed, not asked for.
+        if age > _SERVE_SECONDS or self._standings.of(agent_id) != entry.standing:
+            return None
+        if age > _CHECK_SECONDS:
+            self._look(agent_id)
+        return entry.issued
 
     async def get(self, agent_id: UUID) -> Issued | None:
         """The agent's report; None if nothing is known of the agent.
@@ -96,16 +120,19 @@ class Reports:
         Raises:
             Retryable, Backpressure: ClickHouse does not answer.
         """
-        entry = self._entries.get(agent_id)
-        if entry is not None and clock.monotonic_seconds() - entry.checked_at <= _CHECK_SECONDS:
-            return entry.issued
+        issued = self.at_hand(agent_id)
+        if issued is not None or self._known_unknown(agent_id):
+            return issued
+        # One look for all who wait; one of them going away does not stop it for the others.
+        return await asyncio.shield(self._look(agent_id))
+
+    def _look(self, agent_id: UUID) -> asyncio.Task[Issued | None]:
         check = self._checks.get(agent_id)
         if check is None:
             check = asyncio.create_task(self._check(agent_id))
             self._checks[agent_id] = check
             check.add_done_callback(lambda done: self._done(agent_id, done))
-        # One look for all who wait; one of them going away does not stop it for the others.
-        return await asyncio.shield(check)
+        return check
 
     def _done(self, agent_id: UUID, check: asyncio.Task[Issued | None]) -> None:
         del self._checks[agent_id]
@@ -114,12 +141,16 @@ class Reports:
 
     async def _check(self, agent_id: UUID) -> Issued | None:
         state = await self._source.agent_state(agent_id)
-        if state is None:
-            return None  # not kept: made-up ids must not push out the reports of real agents
         now = clock.monotonic_seconds()
+        if state is None:
+            self._remember_unknown(agent_id, now)
+            return None
+        standing = self._standings.of(agent_id)
         entry = self._entries.get(agent_id)
-        if entry is None or not self._holds(entry, state, now):
-            entry = _Entry(state, self._signer.sign(state), issued_at=now, checked_at=now)
+        if entry is None or not self._holds(entry, state, standing, now):
+            # In a thread: others' reports are answered meanwhile.
+            issued = await asyncio.to_thread(self._signer.sign, state, standing)
+            entry = _Entry(state, standing, issued, issued_at=now, checked_at=now)
             self._entries[agent_id] = entry
         entry.checked_at = now
         self._entries.move_to_end(agent_id)
@@ -127,10 +158,22 @@ class Reports:
             self._entries.popitem(last=False)
         return entry.issued
 
-    def _holds(self, entry: _Entry, state: AgentState, now: float) -> bool:
+    def _holds(self, entry: _Entry, state: AgentState, standing: Standing, now: float) -> bool:
         """Whether the report still says what is so, and will for a while."""
         young = now - entry.issued_at < self._signer.lifetime_seconds / 2
-        return young and entry.state.same_agent_state(state)
+        return young and entry.standing == standing and entry.state.same_agent_state(state)
+
+    # Ids that nothing is known of are kept apart: made-up ones must not push out the reports of real agents.
+
+    def _known_unknown(self, agent_id: UUID) -> bool:
+        looked_at = self._unknown.get(agent_id)
+        return looked_at is not None and clock.monotonic_seconds() - looked_at <= _UNKNOWN_SECONDS
+
+    def _remember_unknown(self, agent_id: UUID, now: float) -> None:
+        self._unknown[agent_id] = now
+        self._unknown.move_to_end(agent_id)
+        while len(self._unknown) > _MAX_UNKNOWN:
+            self._unknown.popitem(last=False)
 
 
 def form(body: bytes) -> Form:

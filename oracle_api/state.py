@@ -77,13 +77,18 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class AgentState:
-    """All that a report is made of. `checkpoint` covers `head`; it alone also moves when others act."""
+    """All that a report is made of, but for the standing.
+
+    `checkpoint` covers `head`, and `inclusion` (hashes, hexadecimal) leads from the one to the other: both also
+    move when others act. `inclusion` is None where it cannot be had.
+    """
 
     agent_id: str
     score: Score | None
     head: Head | None
     checkpoint: Checkpoint | None
     recent_violations: tuple[Event, ...]
+    inclusion: tuple[str, ...] | None = None
 
     def same_agent_state(self, other: AgentState) -> bool:
         """Whether nothing of the agent itself differs."""

@@ -6,6 +6,7 @@ from oracle_api.feed import Feed
 from oracle_api.parts import Parts
 from oracle_api.reports import Reports, Signer, form
 from oracle_api.settings import OracleSettings
+from oracle_api.standing import Standings
 from oracle_api.store import Store
 from pactstream import canonical
 from pactstream.clickhouse.client import ClickHouse
@@ -14,7 +15,7 @@ from pactstream.signing.keys import load_retired
 from pactstream.web import RateLimiter
 
 
-def build(settings: OracleSettings, database: ClickHouse) -> Parts:
+def build(settings: OracleSettings, database: ClickHouse, standings: Standings) -> Parts:
     """The parts on real ClickHouse and real keys.
 
     Raises:
@@ -34,7 +35,8 @@ def build(settings: OracleSettings, database: ClickHouse) -> Parts:
     )
     return Parts(
         store=store,
-        reports=Reports(store, signer),
+        standings=standings,
+        reports=Reports(store, signer, standings),
         feed=feed,
         jwks=form(canonical.dumps(jwks_document([key.public for key in keys], retired))),
         limiter=RateLimiter(settings.oracle_requests_per_minute, settings.oracle_burst),

@@ -7,13 +7,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import httpx
 from pydantic import SecretStr
 
 from oracle_api.settings import OracleSettings
+from pactstream.clickhouse import migrate
 from pactstream.settings import PREFIX, Settings, environment
-from tests.stack import eventually
+from pactstream.signing.keys import create_keys
+from tests.kafka_tools import create_topics
+from tests.oracle_tools import DEPLOYMENT
+from tests.stack import ClickHouseAddress, eventually
 
 
 def free_port() -> int:
@@ -21,6 +27,29 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port: int = taken.getsockname()[1]
     return port
+
+
+def prepared(
+    bootstrap: str, prefix: str, clickhouse: ClickHouseAddress, tmp_path: Path, **more: Any
+) -> OracleSettings:
+    """Settings of an oracle on the test's stack, whose keys, topics and tables are made."""
+    create_keys(tmp_path / "keys", "report")
+    ours = OracleSettings(
+        deployment=DEPLOYMENT,
+        oracle_port=free_port(),
+        key_dir=tmp_path / "keys",
+        kafka_bootstrap=bootstrap,
+        kafka_topic_prefix=prefix,
+        clickhouse_host=clickhouse.host,
+        clickhouse_port=clickhouse.port,
+        clickhouse_user=clickhouse.user,
+        clickhouse_password=SecretStr(clickhouse.password),
+        clickhouse_database=clickhouse.database,
+        **more,
+    )
+    create_topics(ours)
+    migrate.apply(ours)
+    return ours
 
 
 def variables(settings: Settings) -> dict[str, str]:

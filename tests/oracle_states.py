@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+from oracle_api.standing import Standing
 from oracle_api.state import AgentState, Checkpoint, Event, Head, Score, Violation
 from pactstream import clock
 from pactstream.errors import Retryable
@@ -63,8 +64,19 @@ SCORE = Score(
 )
 HEAD = Head(log=0, leaf_index=39, sequence=40, leaf_hash="ab" * 32, received_at_micros=at(40))
 CHECKPOINT = Checkpoint(log=0, tree_size=40, note="test.local/ledger/0\n40\n…\n", sealed_at_micros=at(41))
-STATE = AgentState(str(AGENT), SCORE, HEAD, CHECKPOINT, (violating(20),))
+STATE = AgentState(str(AGENT), SCORE, HEAD, CHECKPOINT, (violating(20),), ("cd" * 32,))
 EMPTY = AgentState(str(AGENT), None, None, None, ())
+
+
+class FakeStandings:
+    """Says of every agent what it is told to."""
+
+    def __init__(self, standing: Standing = "active") -> None:
+        self.standing = standing
+        self.ready = True
+
+    def of(self, _: UUID) -> Standing:
+        return self.standing
 
 
 class FakeStore:

@@ -22,7 +22,7 @@ from pactstream.settings import KafkaSettings
 
 Scope: TypeAlias = Literal["telemetry:write", "preflight", "pacts:read", "pacts:write"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
-AgentStatus: TypeAlias = Literal["active", "paused"]
+AgentStatus: TypeAlias = Literal["active", "paused", "revoked"]
 KeyState: TypeAlias = Literal["valid", "expired", "revoked"]
 
 _SCHEMA = "Tenant"
@@ -31,7 +31,7 @@ _KEY = re.compile(r"pk_live_([0-9a-f]{16})_[0-9a-f]{64}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """An agent as one tenant registered it; a paused one may not send events."""
+    """An agent as one tenant registered it; one that is not active may not send events."""
 
     agent_id: str
     name: str

@@ -5,7 +5,7 @@ it; the JWS (RFC 7515) is detached: its payload is rebuilt by the verifier. Repo
 ES256, which every JOSE library knows, and Ed25519 under its own name of RFC 9864 ("EdDSA" is deprecated there).
 The key decides the algorithm, never the header; a verifier names the issuer that it expects.
 
-A report has `issuer`, `agentId`, `issuedAt` and `expiresAt` (RFC 3339); all other members are free.
+A report has `reportId`, `issuer`, `agentId`, `issuedAt` and `expiresAt` (RFC 3339); other members are free.
 """
 
 from __future__ import annotations
@@ -43,7 +43,24 @@ class ReportError(InvalidInput):
     """A report or token that must not be trusted, and why."""
 
 
+class ReportMalformed(ReportError):
+    """It, or the key set, has not the form that it should have."""
+
+
+class ReportSignatureError(ReportError):
+    """A signature is bad, by an unknown or retired key, or by another algorithm than its key's."""
+
+
+class ReportIssuerError(ReportError):
+    """Somebody else issued it."""
+
+
+class ReportExpired(ReportError):
+    """It is not in force: expired, not yet valid, or valid for too long to be believed."""
+
+
 class _Claims(msgspec.Struct, frozen=True, rename="camel"):
+    report_id: Annotated[str, Meta(min_length=1, max_length=128)]
     issuer: Annotated[str, Meta(min_length=1)]
     agent_id: Annotated[str, Meta(min_length=1)]
     issued_at: _Moment
@@ -52,6 +69,7 @@ class _Claims(msgspec.Struct, frozen=True, rename="camel"):
     def registered(self) -> dict[str, str | int]:
         """The registered claims of RFC 7519, section 4.1; whole seconds, rounded down."""
         return {
+            "jti": self.report_id,
             "iss": self.issuer,
             "sub": self.agent_id,
             "iat": clock.to_micros(self.issued_at) // clock.MICROS_PER_SECOND,
@@ -95,9 +113,9 @@ def verify_report(
     try:
         signatures = msgspec.convert(document.pop(_SIGNATURES, None), list[_Signature])
     except msgspec.ValidationError as error:
-        raise ReportError(f"the report's signatures are malformed: {error}") from error
+        raise ReportMalformed(f"the report's signatures are malformed: {error}") from error
     if not 0 < len(signatures) <= _MAX_SIGNATURES:
-        raise ReportError(f"a report has 1 to {_MAX_SIGNATURES} signatures")
+        raise ReportMalformed(f"a report has 1 to {_MAX_SIGNATURES} signatures")
     payload = urlsafe_b64encode(_payload(document)).decode()
     keys = _keys(jwks)
     signers = []
@@ -106,13 +124,13 @@ def verify_report(
         if key is not None:  # a signature by a key unknown to us says nothing, for or against
             signers.append(key)
     if not signers:
-        raise ReportError("no signature is by a key of the key set")
+        raise ReportSignatureError("no signature is by a key of the key set")
     _check_claims(_claims(document), signers, issuer, now_micros)
     return document
 
 
 def sign_jwt(report: Mapping[str, Any], key: SigningKey) -> str:
-    """The report's members and `iss`, `sub`, `iat`, `exp` as a compact JWT. Raises `ReportError`."""
+    """The report's members and `jti`, `iss`, `sub`, `iat`, `exp` as a compact JWT. Raises `ReportError`."""
     return _sign(_payload({**report, **_claims(report).registered()}), key, _JWT_TYPE)
 
 
@@ -120,25 +138,25 @@ def verify_jwt(token: str, jwks: object, *, issuer: str, now_micros: int) -> dic
     """The report in a compact JWT, under the same conditions as `verify_report`. Raises `ReportError`."""
     key = _verify(token, _keys(jwks), _JWT_TYPE)
     if key is None:
-        raise ReportError("the token is not signed by a key of the key set")
+        raise ReportSignatureError("the token is not signed by a key of the key set")
     document = _parse_object(_decode(token.split(".")[1], "payload"))
     claims = _claims(document)
     for name, value in claims.registered().items():
         if document.pop(name, None) != value:
-            raise ReportError(f"the claim {name!r} disagrees with the report")
+            raise ReportMalformed(f"the claim {name!r} disagrees with the report")
     _check_claims(claims, [key], issuer, now_micros)
     return document
 
 
 def _payload(report: Mapping[str, Any]) -> bytes:
     if _SIGNATURES in report:
-        raise ReportError("the report is signed already")
+        raise ReportMalformed("the report is signed already")
     try:
         payload = canonical.dumps(dict(report))
     except InvalidInput as error:
-        raise ReportError(f"the report cannot be signed: {error}") from error
+        raise ReportMalformed(f"the report cannot be signed: {error}") from error
     if len(payload) > MAX_REPORT_BYTES:
-        raise ReportError(f"a report has at most {MAX_REPORT_BYTES} bytes")
+        raise ReportMalformed(f"a report has at most {MAX_REPORT_BYTES} bytes")
     return payload
 
 
@@ -151,19 +169,19 @@ def _verify(token: str, keys: Mapping[str, PublicKey], typ: str) -> PublicKey | 
     """The key whose signature the compact JWS `token` carries; None when the key is unknown."""
     parts = token.split(".")
     if len(parts) != 3:
-        raise ReportError("not a compact JWS: it has three parts")
+        raise ReportMalformed("not a compact JWS: it has three parts")
     header = _parse_header(parts[0])
     if header.typ != typ:
-        raise ReportError(f"the signature is for a {header.typ!r}, not a {typ!r}")
+        raise ReportSignatureError(f"the signature is for a {header.typ!r}, not a {typ!r}")
     key = keys.get(header.kid)
     if key is None:
         return None
     if header.alg != key.algorithm:
-        raise ReportError(f"the signature names {header.alg!r}, but its key is for {key.algorithm}")
+        raise ReportSignatureError(f"the signature names {header.alg!r}, but its key is for {key.algorithm}")
     try:
         jws.deserialize_compact(token, key.jwk, algorithms=[key.algorithm])
     except (JoseError, ValueError) as error:
-        raise ReportError(f"the signature by key {key.kid} is bad") from error
+        raise ReportSignatureError(f"the signature by key {key.kid} is bad") from error
     return key
 
 
@@ -171,23 +189,23 @@ def _parse_header(encoded: str) -> _Header:
     try:
         return msgspec.json.decode(_decode(encoded, "header"), type=_Header)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ReportError(f"the protected header is refused: {error}") from error
+        raise ReportMalformed(f"the protected header is refused: {error}") from error
 
 
 def _decode(encoded: str, what: str) -> bytes:
     try:
         return urlsafe_b64decode(encoded.encode("ascii"))
     except ValueError as error:  # binascii.Error and UnicodeEncodeError are among them
-        raise ReportError(f"the {what} is not base64url") from error
+        raise ReportMalformed(f"the {what} is not base64url") from error
 
 
 def _parse_object(data: bytes) -> dict[str, Any]:
     try:
         document = canonical.parse_json(data)
     except InvalidInput as error:
-        raise ReportError(f"the report is malformed: {error}") from error
+        raise ReportMalformed(f"the report is malformed: {error}") from error
     if not isinstance(document, dict):
-        raise ReportError("the report is not a JSON object")
+        raise ReportMalformed("the report is not a JSON object")
     return document
 
 
@@ -196,7 +214,7 @@ def _normalised(report: Mapping[str, Any]) -> dict[str, Any]:
     try:
         document: dict[str, Any] = canonical.as_doubles(dict(report))
     except InvalidInput as error:
-        raise ReportError(f"the report is malformed: {error}") from error
+        raise ReportMalformed(f"the report is malformed: {error}") from error
     return document
 
 
@@ -204,26 +222,26 @@ def _keys(jwks: object) -> Mapping[str, PublicKey]:
     try:
         return parse_jwks(jwks)
     except InvalidInput as error:
-        raise ReportError(str(error)) from error
+        raise ReportMalformed(str(error)) from error
 
 
 def _claims(report: Mapping[str, Any]) -> _Claims:
     try:
         return msgspec.convert(report, _Claims)
     except msgspec.ValidationError as error:
-        raise ReportError(f"the report's claims are malformed: {error}") from error
+        raise ReportMalformed(f"the report's claims are malformed: {error}") from error
 
 
 def _check_claims(claims: _Claims, signers: Sequence[PublicKey], issuer: str, now_micros: int) -> None:
     if claims.issuer != issuer:
-        raise ReportError(f"the report is by {claims.issuer!r}, not by {issuer!r}")
+        raise ReportIssuerError(f"the report is by {claims.issuer!r}, not by {issuer!r}")
     issued, expires = clock.to_micros(claims.issued_at), clock.to_micros(claims.expires_at)
     if issued > now_micros + CLOCK_SKEW_SECONDS * clock.MICROS_PER_SECOND:
-        raise ReportError(f"the report is not yet valid: issued {clock.to_iso(issued)}")
+        raise ReportExpired(f"the report is not yet valid: issued {clock.to_iso(issued)}")
     if expires <= now_micros:
-        raise ReportError(f"the report expired {clock.to_iso(expires)}")
+        raise ReportExpired(f"the report expired {clock.to_iso(expires)}")
     if expires - issued > MAX_LIFETIME_SECONDS * clock.MICROS_PER_SECOND:
-        raise ReportError("the report claims too long a life")
+        raise ReportExpired("the report claims too long a life")
     for key in signers:
         if key.retired_at_micros is not None and issued > key.retired_at_micros:
-            raise ReportError(f"key {key.kid} was retired before the report was issued")
+            raise ReportSignatureError(f"key {key.kid} was retired before the report was issued")

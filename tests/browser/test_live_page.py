@@ -8,12 +8,10 @@ from pathlib import Path
 import pytest
 
 from oracle_api.settings import OracleSettings
-from pactstream.clickhouse import migrate
 from pactstream.clickhouse.client import ClickHouse
-from pactstream.signing.keys import create_keys
 from tests import webdriver
-from tests.oracle_process import free_port, oracle
-from tests.oracle_tools import DEPLOYMENT, History, Told, atlas_day
+from tests.oracle_process import oracle, prepared
+from tests.oracle_tools import History, Told, atlas_day
 from tests.stack import ClickHouseAddress, eventually
 from tests.webdriver import Browser
 
@@ -43,22 +41,10 @@ def browser(window: Browser) -> Browser:
 
 
 @pytest.fixture
-def settings(clickhouse_database: ClickHouseAddress, tmp_path: Path) -> OracleSettings:
-    where = clickhouse_database
-    create_keys(tmp_path / "keys", "report")
-    ours = OracleSettings(
-        deployment=DEPLOYMENT,
-        oracle_port=free_port(),
-        oracle_poll_seconds=0.1,
-        key_dir=tmp_path / "keys",
-        clickhouse_host=where.host,
-        clickhouse_port=where.port,
-        clickhouse_user=where.user,
-        clickhouse_password=where.password,
-        clickhouse_database=where.database,
-    )
-    migrate.apply(ours)
-    return ours
+def settings(
+    kafka_bootstrap: str, topic_prefix: str, clickhouse_database: ClickHouseAddress, tmp_path: Path
+) -> OracleSettings:
+    return prepared(kafka_bootstrap, topic_prefix, clickhouse_database, tmp_path, oracle_poll_seconds=0.1)
 
 
 @pytest.fixture

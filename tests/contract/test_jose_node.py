@@ -21,6 +21,7 @@ NODE, NPM = shutil.which("node"), shutil.which("npm")
 NOW = 1_778_666_400_000_000
 ISSUER = "https://trust.example"
 REPORT: dict[str, Any] = {
+    "reportId": "0196d2a4-5f3e-7b1c-8a90-3c5d7e9f1b20",
     "issuer": ISSUER,
     "agentId": "76cf31d6-ffe3-4a5c-8748-021114aa8066",
     "issuedAt": clock.to_iso(NOW),
@@ -82,6 +83,7 @@ def test_jose_verifies_both_signatures_and_the_token(checker: Path, signed: dict
     assert answer["report"] == [f"{key['alg']} {key['kid']}" for key in current]
     assert {key["alg"] for key in current} == {"ES256", "Ed25519"}
     assert canonical.as_doubles(answer["token"]) == REPORT | {
+        "jti": REPORT["reportId"],
         "iss": ISSUER,
         "sub": REPORT["agentId"],
         "iat": NOW // clock.MICROS_PER_SECOND,

@@ -32,7 +32,7 @@ def verify() -> Callable[..., dict[str, Any]]:
 def signed(tmp_path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """A report and the public keys, both as they come over the wire."""
     keys = create_keys(tmp_path / "keys", "report")
-    issued = Signer(keys, "pactstream.example", "pactstream.example", 300).sign(STATE)
+    issued = Signer(keys, "pactstream.example", "pactstream.example", 300).sign(STATE, "active")
     return json.loads(issued.json.body), jwks_document([key.public for key in keys])
 
 

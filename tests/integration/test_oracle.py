@@ -8,26 +8,31 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 import pytest
 
+from oracle_api import standing as standing_module
 from oracle_api import wiring
 from oracle_api.app import create_app
 from oracle_api.settings import OracleSettings
+from oracle_api.standing import TenantStandings
 from oracle_api.store import LISTED_VIOLATIONS, RECENT_VIOLATIONS, Store
 from pactstream import clock
-from pactstream.clickhouse import migrate
 from pactstream.clickhouse.client import ClickHouse
+from pactstream.control.tenants import Agent, AgentStatus, Tenant, TenantDirectory
 from pactstream.errors import Retryable
+from pactstream.kafka import topics
 from pactstream.ledger.note import open_checkpoint
 from pactstream.settings import environment
-from pactstream.signing.keys import create_keys
 from pactstream.signing.report import verify_report
 from tests.asgi import ask
-from tests.oracle_process import free_port, oracle, variables
+from tests.kafka_tools import produce
+from tests.oracle_process import oracle, prepared, variables
+from tests.oracle_states import FakeStandings
 from tests.oracle_tools import ATLAS, DEPLOYMENT, History, Told, atlas_day
 from tests.stack import ClickHouseAddress, eventually
 
@@ -35,21 +40,10 @@ TRUST = f"/api/v1/trust/{ATLAS}"
 
 
 @pytest.fixture
-def settings(clickhouse_database: ClickHouseAddress, tmp_path: Path) -> OracleSettings:
-    where = clickhouse_database
-    create_keys(tmp_path / "keys", "report")
-    ours = OracleSettings(
-        deployment=DEPLOYMENT,
-        oracle_port=free_port(),
-        key_dir=tmp_path / "keys",
-        clickhouse_host=where.host,
-        clickhouse_port=where.port,
-        clickhouse_user=where.user,
-        clickhouse_password=where.password,
-        clickhouse_database=where.database,
-    )
-    migrate.apply(ours)
-    return ours
+def settings(
+    kafka_bootstrap: str, topic_prefix: str, clickhouse_database: ClickHouseAddress, tmp_path: Path
+) -> OracleSettings:
+    return prepared(kafka_bootstrap, topic_prefix, clickhouse_database, tmp_path)
 
 
 @pytest.fixture
@@ -61,7 +55,7 @@ def database(settings: OracleSettings) -> Iterator[ClickHouse]:
 def test_atlas_is_reported_in_full_and_verifies(settings: OracleSettings, database: ClickHouse) -> None:
     history = History(database)
     history.tell(atlas_day())
-    app = create_app(wiring.build(settings, database))
+    app = create_app(wiring.build(settings, database, FakeStandings()))
     answer, jwks = ask(app, TRUST), ask(app, "/.well-known/jwks.json").json()
     report = verify_report(answer.content, jwks, issuer=DEPLOYMENT, now_micros=clock.now_micros())
     assert report["score"]["composite"] == 96
@@ -91,7 +85,7 @@ def test_only_what_a_checkpoint_covers_is_called_the_head(
 ) -> None:
     history = History(database)
     history.tell([Told("session_start")], seal=False, score=False)
-    app = create_app(wiring.build(settings, database))
+    app = create_app(wiring.build(settings, database, FakeStandings()))
     assert ask(app, TRUST).status_code == 404  # nothing signed and nothing scored yet
 
     history.seal()
@@ -136,7 +130,7 @@ def test_reading_is_bounded_however_much_there_is(settings: OracleSettings, data
     state = asyncio.run(store.agent_state(ATLAS))
     assert state is not None
     assert [one.sequence for one in state.recent_violations] == list(range(50, 50 - RECENT_VIOLATIONS, -1))
-    app = create_app(wiring.build(settings, database))
+    app = create_app(wiring.build(settings, database, FakeStandings()))
     assert ask(app, TRUST).status_code == 200
 
 
@@ -144,7 +138,7 @@ def test_each_log_has_its_newest_checkpoint(settings: OracleSettings, database: 
     history = History(database)
     for _ in range(3):
         history.tell([Told("session_start")])
-    app = create_app(wiring.build(settings, database))
+    app = create_app(wiring.build(settings, database, FakeStandings()))
     (entry,) = ask(app, "/api/v1/ledger/checkpoint").json()["checkpoints"]
     assert (entry["origin"], entry["treeSize"]) == (f"{DEPLOYMENT}/ledger/0", 3)
     assert ask(app, "/api/v1/ledger/checkpoint?log=0").text == entry["checkpoint"]
@@ -154,7 +148,7 @@ def test_each_log_has_its_newest_checkpoint(settings: OracleSettings, database: 
 def test_without_clickhouse_it_is_not_ready_and_says_when_to_come_back(settings: OracleSettings) -> None:
     elsewhere = settings.model_copy(update={"clickhouse_port": 1})
     with ClickHouse(elsewhere) as database:
-        app = create_app(wiring.build(elsewhere, database))
+        app = create_app(wiring.build(elsewhere, database, FakeStandings()))
         answer = ask(app, TRUST)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
         assert ask(app, "/readyz").status_code == 503
@@ -164,7 +158,7 @@ def test_without_clickhouse_it_is_not_ready_and_says_when_to_come_back(settings:
 
 def test_without_the_tables_it_is_not_ready(settings: OracleSettings, database: ClickHouse) -> None:
     database.command("DROP TABLE scores")
-    assert ask(create_app(wiring.build(settings, database)), "/readyz").status_code == 503
+    assert ask(create_app(wiring.build(settings, database, FakeStandings())), "/readyz").status_code == 503
 
 
 def test_a_stop_ends_open_streams_and_exits_zero(settings: OracleSettings, database: ClickHouse) -> None:
@@ -208,6 +202,51 @@ def test_an_address_can_hold_so_many_streams_and_gets_its_places_back(
                 return stream.status_code == 200
 
         eventually(free, timeout=10)
+
+
+def test_a_paused_agent_is_reported_as_paused_within_two_seconds(
+    settings: OracleSettings, database: ClickHouse
+) -> None:
+    History(database).tell(atlas_day())
+    record_tenant(settings, "active")
+    with oracle(settings) as (url, _), httpx.Client(trust_env=False, timeout=30) as client:
+
+        def standing() -> object:
+            return client.get(f"{url}{TRUST}").json()["agentStatus"]
+
+        assert standing() == "active"
+        record_tenant(settings, "paused")
+        eventually(lambda: standing() == "paused", timeout=2)
+        record_tenant(settings, "active")
+        eventually(lambda: standing() == "active", timeout=2)
+
+
+def record_tenant(settings: OracleSettings, status: AgentStatus) -> None:
+    tenant = Tenant("t-1", "Acme", "tenant-1", 7).with_agent(Agent(str(ATLAS), "Atlas", status, 8))
+    produce(settings, topics.TENANTS, [(b"t-1", tenant.encode())])
+
+
+def test_several_tenants_words_count_as_the_worst_of_them(settings: OracleSettings) -> None:
+    stranger = UUID(int=1)
+    with closing(TenantStandings(TenantDirectory(settings))) as standings:
+        assert standings.of(ATLAS) == "unknown"  # nothing was read yet
+        record_tenant(settings, "active")
+        eventually(lambda: standings.of(ATLAS) == "active", timeout=10)
+        paused = Tenant("t-2", "Bolt", "tenant-2", 7).with_agent(Agent(str(ATLAS), "Ours", "paused", 8))
+        produce(settings, topics.TENANTS, [(b"t-2", paused.encode())])
+        eventually(lambda: standings.of(ATLAS) == "paused", timeout=10)
+        record_tenant(settings, "revoked")
+        eventually(lambda: standings.of(ATLAS) == "revoked", timeout=10)
+        assert standings.of(stranger) == "unregistered"
+
+
+def test_a_standing_that_is_not_confirmed_any_more_is_unknown(
+    settings: OracleSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(TenantStandings(TenantDirectory(settings))) as standings:
+        eventually(lambda: standings.ready, timeout=10)
+        monkeypatch.setattr(standing_module, "_UNKNOWN_AFTER_SECONDS", -1)
+        assert (standings.ready, standings.of(ATLAS)) == (False, "unknown")
 
 
 def test_what_keeps_it_from_starting_is_said_in_one_line(settings: OracleSettings) -> None:

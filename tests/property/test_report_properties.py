@@ -23,6 +23,7 @@ KEYS = (
 )
 JWKS = jwks_document([key.public for key in KEYS])
 REPORT: dict[str, Any] = {
+    "reportId": "0196d2a4-5f3e-7b1c-8a90-3c5d7e9f1b20",
     "issuer": "https://trust.example",
     "agentId": "agent",
     "issuedAt": clock.to_iso(NOW),
@@ -30,7 +31,7 @@ REPORT: dict[str, Any] = {
 }
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
 CLAIMS = st.dictionaries(
-    TEXT.filter(lambda name: name not in {*REPORT, "signatures", "iss", "sub", "iat", "exp"}),
+    TEXT.filter(lambda name: name not in {*REPORT, "signatures", "jti", "iss", "sub", "iat", "exp"}),
     st.recursive(
         st.none()
         | st.booleans()

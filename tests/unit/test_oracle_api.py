@@ -7,6 +7,7 @@ import base64
 import json
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 import pytest
@@ -23,7 +24,7 @@ from pactstream.signing.keys import SigningKey, create_keys, load_retired, rotat
 from pactstream.signing.report import ReportError, verify_jwt, verify_report
 from pactstream.web import RateLimiter
 from tests.asgi import ask, ask_async
-from tests.oracle_states import AGENT, CHECKPOINT, HEAD, SCORE, STATE, STRANGER, FakeStore
+from tests.oracle_states import AGENT, CHECKPOINT, HEAD, SCORE, STATE, STRANGER, FakeStandings, FakeStore
 
 TRUST = f"/api/v1/trust/{AGENT}"
 ISSUER = "oracle.test"
@@ -42,15 +43,23 @@ def store() -> FakeStore:
 @pytest.fixture(autouse=True)
 def always_check(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each request looks at the store, so that tests need not wait."""
-    monkeypatch.setattr(reports, "_CHECK_SECONDS", -1)
+    monkeypatch.setattr(reports, "_SERVE_SECONDS", -1)
 
 
-def build(store: FakeStore, keys: tuple[SigningKey, ...], jwks: object = None, **options: int) -> FastAPI:
+def build(
+    store: FakeStore,
+    keys: tuple[SigningKey, ...],
+    jwks: object = None,
+    standings: FakeStandings | None = None,
+    **options: int,
+) -> FastAPI:
+    standings = standings or FakeStandings()
     signer = Signer(keys, ISSUER, "test.local", options.get("lifetime", 300))
     return create_app(
         Parts(
             store=store,
-            reports=Reports(store, signer),
+            standings=standings,
+            reports=Reports(store, signer, standings),
             feed=Feed(
                 store,
                 deployment="test.local",
@@ -141,6 +150,64 @@ def test_a_report_is_issued_anew_when_half_of_its_life_is_over(
     assert ask(app, TRUST).content == first.content
     monkeypatch.setattr(clock, "monotonic_seconds", lambda: now + 151)
     assert ask(app, TRUST).json()["issuedAt"] > first.json()["issuedAt"]
+
+
+def test_a_pause_shows_at_once_however_young_the_report_is(
+    store: FakeStore, keys: tuple[SigningKey, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "_SERVE_SECONDS", 3_600)
+    standings = FakeStandings()
+    app = build(store, keys, standings=standings)
+    first = ask(app, TRUST)
+    assert first.json()["agentStatus"] == "active"
+    standings.standing = "paused"
+    known = {"If-None-Match": first.headers["etag"]}
+    assert ask(app, TRUST, headers=known).json()["agentStatus"] == "paused"
+
+
+def test_a_report_at_hand_is_given_without_waiting_and_looked_after(
+    store: FakeStore, keys: tuple[SigningKey, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "_SERVE_SECONDS", 3_600)
+    monkeypatch.setattr(reports, "_CHECK_SECONDS", -1)
+    kept = Reports(store, Signer(keys, ISSUER, "test.local", 300), FakeStandings())
+
+    async def run() -> None:
+        first = await kept.get(AGENT)
+        store.state = replace(STATE, head=replace(HEAD, sequence=41))
+        assert await kept.get(AGENT) is first  # at once, while ClickHouse is asked
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+        assert kept.at_hand(AGENT) is not first
+
+    asyncio.run(run())
+
+
+def test_an_unknown_id_is_looked_up_once_in_a_while(
+    store: FakeStore, keys: tuple[SigningKey, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = build(store, keys)
+    assert [ask(app, f"/api/v1/trust/{STRANGER}").status_code for _ in range(3)] == [404] * 3
+    assert store.asked == 1
+    now = clock.monotonic_seconds()
+    monkeypatch.setattr(clock, "monotonic_seconds", lambda: now + 2)
+    ask(app, f"/api/v1/trust/{STRANGER}")
+    assert store.asked == 2
+
+
+def test_no_more_unknown_ids_are_kept_than_the_limit(
+    store: FakeStore, keys: tuple[SigningKey, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "_MAX_UNKNOWN", 1)
+    app = build(store, keys)
+    for stranger in (STRANGER, STRANGER.int + 1, STRANGER):
+        ask(app, f"/api/v1/trust/{UUID(int=stranger) if isinstance(stranger, int) else stranger}")
+    assert store.asked == 3
+
+
+def test_without_the_agents_standing_it_is_not_ready(store: FakeStore, keys: tuple[SigningKey, ...]) -> None:
+    standings = FakeStandings()
+    standings.ready = False
+    assert ask(build(store, keys, standings=standings), "/readyz").status_code == 503
 
 
 def test_many_who_ask_at_once_make_one_look_and_one_report(app: FastAPI, store: FakeStore) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from oracle_api import report
 from oracle_api.negotiation import JSON, JWT, preferred, unchanged
+from oracle_api.standing import Standing
 from oracle_api.state import AgentState
 from oracle_api.store import LISTED_VIOLATIONS, PATH_CHARS, RECENT_VIOLATIONS
 from pactstream import canonical
@@ -17,17 +18,25 @@ from tests.oracle_states import AGENT, CHECKPOINT, EMPTY, HEAD, SCORE, STATE, vi
 ISSUED = SCORE.last_received_at_micros + 1_500_000
 
 
-def build(state: AgentState = STATE) -> dict[str, object]:
+def build(state: AgentState = STATE, standing: Standing = "active") -> dict[str, object]:
     return report.build(
-        state, issuer="oracle.test", deployment="test.local", issued_at_micros=ISSUED, lifetime_seconds=300
+        state,
+        standing,
+        report_id="r-1",
+        issuer="oracle.test",
+        deployment="test.local",
+        issued_at_micros=ISSUED,
+        lifetime_seconds=300,
     )
 
 
 def test_every_claim_of_a_full_report() -> None:
     assert build() == {
-        "version": 1,
-        "issuer": "oracle.test",
         "agentId": str(AGENT),
+        "agentStatus": "active",
+        "version": 1,
+        "reportId": "r-1",
+        "issuer": "oracle.test",
         "issuedAt": "2026-05-13T10:00:41.500000Z",
         "expiresAt": "2026-05-13T10:05:41.500000Z",
         "score": {"composite": 96.0, "confidence": 0.81, "dimensions": {"pact_compliance": 0.96}},
@@ -59,24 +68,37 @@ def test_every_claim_of_a_full_report() -> None:
                 "leafHash": "ab" * 32,
             },
             "checkpoint": CHECKPOINT.note,
+            "inclusionProof": ["cd" * 32],
         },
-        "freshness": {"asOf": "2026-05-13T10:00:40.000000Z", "sequence": 40, "secondsSinceLastEvent": 1.5},
+        "freshness": {
+            "asOf": "2026-05-13T10:00:40.000000Z",
+            "sequence": 40,
+            "secondsSinceLastEvent": 1.5,
+            "scoreLagSeconds": 0,
+        },
     }
+
+
+def test_an_agent_out_of_service_says_so_before_anything_else() -> None:
+    text = canonical.dumps(build(standing="paused")).decode()
+    assert text.startswith(f'{{"agentId":"{AGENT}","agentStatus":"paused",')
 
 
 def test_what_is_not_known_is_null_and_never_zero() -> None:
     built = build(EMPTY)
     assert built["score"] == {"composite": None, "confidence": None, "dimensions": {}}
     assert built["observation"] is None
-    assert built["ledger"] == {"head": None, "checkpoint": None}
+    assert built["ledger"] == {"head": None, "checkpoint": None, "inclusionProof": None}
     assert built["sampleSize"] == 0
     assert isinstance(built["pactCompliance"], dict)
     assert built["pactCompliance"]["rate"] is None
 
 
-@pytest.mark.parametrize(("scored", "sealed", "sequence", "seconds"), [(40, 38, 40, 1.5), (40, 42, 42, 0.5)])
+@pytest.mark.parametrize(
+    ("scored", "sealed", "sequence", "seconds", "lag"), [(40, 38, 40, 1.5, 0), (40, 42, 42, 0.5, 1)]
+)
 def test_freshness_is_of_the_newest_event_that_anything_reflects(
-    scored: int, sealed: int, sequence: int, seconds: float
+    scored: int, sealed: int, sequence: int, seconds: float, lag: float
 ) -> None:
     later = SCORE.last_received_at_micros + 1_000_000
     state = replace(
@@ -87,6 +109,7 @@ def test_freshness_is_of_the_newest_event_that_anything_reflects(
     freshness = build(state)["freshness"]
     assert isinstance(freshness, dict)
     assert (freshness["sequence"], freshness["secondsSinceLastEvent"]) == (sequence, seconds)
+    assert freshness["scoreLagSeconds"] == lag
 
 
 def test_a_clock_behind_the_gateways_shows_no_negative_age() -> None:

@@ -32,6 +32,7 @@ ED25519 = signing_key(OKPKey.generate_key("Ed25519"))
 STRANGER = signing_key(ECKey.generate_key("P-256"))
 JWKS = jwks_document([ES256.public, ED25519.public])
 REPORT: dict[str, Any] = {
+    "reportId": "0196d2a4-5f3e-7b1c-8a90-3c5d7e9f1b20",
     "issuer": ISSUER,
     "agentId": "76cf31d6-ffe3-4a5c-8748-021114aa8066",
     "issuedAt": clock.to_iso(NOW),
@@ -89,6 +90,7 @@ def test_a_token_carries_the_same_claims() -> None:
     assert verify_token(sign_jwt(REPORT, ED25519)) == REPORT
     claims = json.loads(base64.urlsafe_b64decode(TOKEN.split(".")[1] + "=="))
     assert claims == REPORT | {
+        "jti": REPORT["reportId"],
         "iss": ISSUER,
         "sub": REPORT["agentId"],
         "iat": NOW // SECOND,
