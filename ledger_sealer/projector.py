@@ -1,9 +1,9 @@
 """Copies sealed segments and pacts from Kafka into ClickHouse, each exactly once.
 
 For each segment of `ledger.checkpoints`: read the records it covers, insert its rows table by table under
-tokens that name the segment, then commit the offset. Whatever fails, it begins again at the last committed
-offset with the same rows under the same tokens. Tokens are remembered for 10,000 segments; segments further
-back are known by their row in `ledger_segments`, which is written last.
+tokens that name the segment, delete the values it erases, then commit the offset. Whatever fails, it begins
+again at the last committed offset with the same rows under the same tokens. Tokens are remembered for 10,000
+segments; segments further back are known by their row in `ledger_segments`, which is written last.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class _Session:
         if log not in self._sources:
             self._sources[log] = SegmentSource(self._settings, log)
         events = rows.sealed_events(header, self._sources[log].read(header))
-        rows.insert(self._database, header, rows.blocks_of(segment, events))
+        rows.write(self._database, header, rows.rows_of(segment, events))
         metrics.SEGMENTS.labels(str(log)).inc()
         metrics.LEAVES.labels(str(log)).inc(len(events))
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
 from ledger_sealer.batch import Event, events_of, openings_of, sealable
 from ledger_sealer.published import PublishedSegment
 from ledger_sealer.segment_source import PAST_RETENTION
+from pactstream.clickhouse import erasure as erasing
 from pactstream.clickhouse.client import ClickHouse, encode_row
 from pactstream.clickhouse.ledger_rows import LEAF_COLUMNS, SEGMENT_COLUMNS, leaf_values, segment_values
 from pactstream.errors import Fatal, InvalidInput
 from pactstream.ledger import merkle
+from pactstream.ledger.erasure import Erasure, erasure_of
 from pactstream.ledger.segment import SegmentHeader
 
 EVENTS = "room_events"
@@ -21,7 +23,17 @@ PAYLOADS = "room_event_payloads"
 SEGMENTS = "ledger_segments"
 
 _EVENT_COLUMNS = ("log", "leaf_index", *LEAF_COLUMNS, "leaf", "leaf_hash")
-_PAYLOAD_COLUMNS = ("log", "leaf_index", "event_id", "agent_id", "session_id", "field", "salt", "value")
+_PAYLOAD_COLUMNS = (
+    "log",
+    "leaf_index",
+    "event_id",
+    "agent_id",
+    "tenant",
+    "session_id",
+    "field",
+    "salt",
+    "value",
+)
 _SEGMENT_COLUMNS = (*SEGMENT_COLUMNS, "header", "checkpoint")
 
 _decode_leaf = msgspec.json.Decoder().decode
@@ -33,6 +45,18 @@ class Block(NamedTuple):
     table: str
     columns: tuple[str, ...]
     rows: bytes
+
+
+class Rows(NamedTuple):
+    """What a segment writes: private values, then what it erases of them, then its leaves and itself.
+
+    The segment's own row comes last: whoever sees it can rely on the rest being there, and on the erasures.
+    """
+
+    payloads: Block
+    erasures: list[Erasure]
+    events: Block
+    segment: Block
 
 
 def sealed_events(header: SegmentHeader, values: Sequence[bytes | None]) -> list[Event]:
@@ -53,48 +77,58 @@ def sealed_events(header: SegmentHeader, values: Sequence[bytes | None]) -> list
     return events
 
 
-def blocks_of(segment: PublishedSegment, events: Iterable[Event]) -> list[Block]:
-    """The rows of a segment, table by table in the order in which they are to be written.
-
-    The segment's own row comes last: whoever sees it can rely on the rest being there.
-    """
+def rows_of(segment: PublishedSegment, events: Iterable[Event]) -> Rows:
+    """The rows of a segment."""
     header = segment.header
     log = header.source.partition
     event_rows: list[bytes] = []
     payload_rows: list[bytes] = []
+    erasures: list[Erasure] = []
     # Encoded one by one: a segment's rows as Python objects would cost as much again in garbage collection.
     for index, event in enumerate(events, header.first_leaf):
         data = event["leaf"]
         leaf = _decode_leaf(data)
         event_rows.append(encode_row((log, index, *leaf_values(leaf), data, merkle.leaf_hash(data))))
-        payload_rows += _payload_rows(log, index, event, leaf["sessionId"], leaf["agentId"])
+        payload_rows += _payload_rows(log, index, event, leaf)
+        if (erasure := erasure_of(leaf, log, index)) is not None:
+            erasures.append(erasure)
     segment_row = encode_row((*segment_values(header), segment.header_bytes, segment.note))
-    return [
+    return Rows(
         Block(PAYLOADS, _PAYLOAD_COLUMNS, b"".join(payload_rows)),
+        erasures,
         Block(EVENTS, _EVENT_COLUMNS, b"".join(event_rows)),
         Block(SEGMENTS, _SEGMENT_COLUMNS, segment_row),
-    ]
+    )
 
 
-def insert(database: ClickHouse, header: SegmentHeader, blocks: Iterable[Block]) -> None:
-    """Write a segment's blocks, each at most once however often this is repeated.
+def write(database: ClickHouse, header: SegmentHeader, rows: Rows) -> None:
+    """Write a segment's rows, each block at most once however often this is repeated.
 
     Raises:
         Retryable: ClickHouse does not answer, and whether it wrote the block is not known.
         Fatal: there is no such table.
     """
-    for block in blocks:
-        token = f"{header.source.partition}/{header.index}/{block.table}"
-        database.insert_encoded(block.table, block.columns, block.rows, token=token)
-        # A crash here, or an answer that was lost, leaves this table's block whole and the later ones missing:
-        # the segment is projected again, and this block is dropped by its token.
+    _insert(database, header, rows.payloads)
+    for erasure in rows.erasures:
+        erasing.erase(database, erasure)
+        # A crash here leaves values deleted whose erasure does not show yet. The segment is projected again:
+        # its own values are dropped by their token, so none comes back, and what is left is deleted.
+    _insert(database, header, rows.events)
+    _insert(database, header, rows.segment)
 
 
-def _payload_rows(log: int, index: int, event: Event, session_id: str, agent_id: str) -> Iterator[bytes]:
-    event_id = event["event_id"]
-    for field, opening in openings_of(event).items():
-        salt, value = bytes.fromhex(opening.salt), bytes(opening.value)
-        yield encode_row((log, index, event_id, agent_id, session_id, field, salt, value))
+def _insert(database: ClickHouse, header: SegmentHeader, block: Block) -> None:
+    token = f"{header.source.partition}/{header.index}/{block.table}"
+    database.insert_encoded(block.table, block.columns, block.rows, token=token)
+    # A crash here, or an answer that was lost, leaves this table's block whole and the later ones missing: the
+    # segment is projected again, and this block is dropped by its token.
+
+
+def _payload_rows(log: int, index: int, event: Event, leaf: Mapping[str, Any]) -> Iterator[bytes]:
+    openings = openings_of(event)
+    of = (log, index, event["event_id"], leaf["agentId"], leaf["tenant"], leaf["sessionId"])
+    for field, opening in openings.items():
+        yield encode_row((*of, field, bytes.fromhex(opening.salt), bytes(opening.value)))
 
 
 def _events_or_none(value: bytes | None) -> list[Event]:

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from pactstream import __version__
-from pactstream.cli import dlq, keys, ledger, operate, pact, trust, verify, witness
+from pactstream.cli import dlq, erase, keys, ledger, operate, pact, trust, verify, witness
 from pactstream.errors import InvalidInput, PactstreamError
 
 EXIT_NOT_IN_ORDER = 1
@@ -25,6 +25,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 in order, 1 not in order, 2 not understood, 3 not possible, 130 interrupted.",
 )
 operate.register(app)
+app.command()(erase.erase)
 app.add_typer(pact.app, name="pact")
 app.add_typer(keys.app, name="keys")
 app.add_typer(ledger.app, name="ledger")

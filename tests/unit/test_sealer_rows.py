@@ -59,22 +59,16 @@ def values(count: int = 2) -> list[bytes]:
     return [value for _, value in Evaluated(3).batches(count)]
 
 
-def test_the_tables_in_their_order_the_segment_last() -> None:
-    made, events = sealed(values())
-    blocks = rows.blocks_of(made, events)
-    assert [block.table for block in blocks] == ["room_event_payloads", "room_events", "ledger_segments"]
-
-
 def test_the_same_segment_gives_the_same_bytes() -> None:
     batches = values()
     made, events = sealed(batches)
     again, _ = sealed(batches)
-    assert rows.blocks_of(made, events) == rows.blocks_of(again, rows.sealed_events(made.header, batches))
+    assert rows.rows_of(made, events) == rows.rows_of(again, rows.sealed_events(made.header, batches))
 
 
 def test_a_leaf_in_columns() -> None:
     made, events = sealed(values(1))
-    found = decoded(rows.blocks_of(made, events)[1], 5)
+    found = decoded(rows.rows_of(made, events).events, 5)
     assert [row["leaf_index"] for row in found] == [0, 1, 2, 3, 4]
     call = found[4]
     assert call.pop("leaf") == events[4]["leaf"]
@@ -116,7 +110,7 @@ def test_a_leaf_in_columns() -> None:
 def test_openings_one_row_each_with_the_exact_value() -> None:
     made, events = sealed(values(1))
     count = sum(len(msgspec.json.decode(event["private"])) for event in events)
-    found = decoded(rows.blocks_of(made, events)[0], count)
+    found = decoded(rows.rows_of(made, events).payloads, count)
     amounts = [row for row in found if row["field"] == "params.amount"]
     assert {row["value"] for row in amounts} == {b"250.1"}
     assert {len(row["salt"]) for row in found} == {16}
@@ -127,7 +121,7 @@ def test_openings_one_row_each_with_the_exact_value() -> None:
 
 def test_a_segment_in_columns() -> None:
     made, events = sealed(values())
-    (row,) = decoded(rows.blocks_of(made, events)[2], 1)
+    (row,) = decoded(rows.rows_of(made, events).segment, 1)
     assert row.pop("header") == made.header_bytes
     assert row.pop("checkpoint") == made.note
     assert tuple(row) == SEGMENT_COLUMNS
@@ -138,7 +132,7 @@ def test_a_segment_in_columns() -> None:
 
 def test_the_audit_expects_what_the_projector_writes() -> None:
     made, events = sealed(values())
-    for row, event in zip(decoded(rows.blocks_of(made, events)[1], 10), events, strict=True):
+    for row, event in zip(decoded(rows.rows_of(made, events).events, 10), events, strict=True):
         assert leaf_columns(parse_leaf(event["leaf"])) == {name: row[name] for name in LEAF_COLUMNS}
 
 
