@@ -22,7 +22,7 @@ from pactstream.clickhouse.verify import LogReport, verify_ledger
 from pactstream.errors import Retryable
 from pactstream.kafka import topics
 from pactstream.ledger.audit import Finding
-from pactstream.settings import ClickHouseSettings
+from pactstream.settings import ClickHouseSettings, KafkaSettings
 from pactstream.signing.keys import SigningKey, create_keys
 from tests.kafka_tools import create_topics, produce, read_all
 from tests.sealer_tools import Evaluated
@@ -123,6 +123,17 @@ def clickhouse_settings(address: ClickHouseAddress) -> ClickHouseSettings:
         clickhouse_password=SecretStr(address.password),
         clickhouse_database=address.database,
     )
+
+
+def environment(settings: SealerSettings) -> dict[str, str]:
+    """The variables that lead a command to the same Kafka and ClickHouse."""
+    shared = {*KafkaSettings.model_fields, *ClickHouseSettings.model_fields} & settings.model_fields_set
+    values = {name: getattr(settings, name) for name in sorted(shared)}
+    return {
+        f"PACTSTREAM_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in values.items()
+        if value is not None
+    }
 
 
 @contextmanager
