@@ -7,7 +7,7 @@ import sys
 from ingest_gateway import wiring
 from ingest_gateway.app import create_app
 from ingest_gateway.settings import GatewaySettings
-from pactstream import logs, settings, web, worker
+from pactstream import logs, server, settings, worker
 from pactstream.errors import Fatal
 
 
@@ -16,7 +16,7 @@ def main() -> int:
     try:
         ours = settings.load(GatewaySettings)
         logs.configure("ingest_gateway", ours.log_level)
-        return web.serve(create_app(wiring.build(ours), ours), ours.bind_host, ours.gateway_port)
+        return server.serve(create_app(wiring.build(ours), ours), ours.bind_host, ours.gateway_port)
     except Fatal as error:
         sys.stderr.write(f"ingest_gateway: {error}\n")
         return worker.EXIT_FATAL

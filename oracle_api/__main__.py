@@ -9,7 +9,7 @@ from oracle_api import wiring
 from oracle_api.app import create_app
 from oracle_api.settings import OracleSettings
 from oracle_api.standing import TenantStandings
-from pactstream import logs, settings, web, worker
+from pactstream import logs, server, settings, worker
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.control.tenants import TenantDirectory
 from pactstream.errors import Fatal
@@ -22,7 +22,7 @@ def main() -> int:
         logs.configure("oracle_api", ours.log_level)
         with ClickHouse(ours) as database, closing(TenantStandings(TenantDirectory(ours))) as standings:
             parts = wiring.build(ours, database, standings)
-            return web.serve(create_app(parts), ours.bind_host, ours.oracle_port, parts.feed.close)
+            return server.serve(create_app(parts), ours.bind_host, ours.oracle_port, parts.feed.close)
     except Fatal as error:
         sys.stderr.write(f"oracle_api: {error}\n")
         return worker.EXIT_FATAL

@@ -1,17 +1,14 @@
-"""What the HTTP services share: the form of errors, request ids, metrics, limits, health, the server itself."""
+"""What the HTTP services share: the form of errors, request ids, metrics, limits, health."""
 
 from __future__ import annotations
 
 import logging
 import math
 import re
-import signal
-import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-import uvicorn
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -22,8 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from throttled import MemoryStore, Throttled, per_min
 
 from pactstream import clock, ids
-from pactstream.errors import Backpressure, Detail, Fatal, InvalidInput, PactstreamError, Retryable
-from pactstream.worker import EXIT_FATAL, EXIT_OK
+from pactstream.errors import Backpressure, Detail, InvalidInput, PactstreamError, Retryable
 
 CODES = {
     400: "INVALID_INPUT",
@@ -38,12 +34,12 @@ CODES = {
     415: "UNSUPPORTED_MEDIA_TYPE",
     422: "INVALID_INPUT",
     429: "RATE_LIMITED",
+    431: "TOO_LARGE",
     500: "INTERNAL",
     503: "UNAVAILABLE",
 }
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
-_GRACE_SECONDS = 10
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _log = logging.getLogger(__name__)
@@ -146,51 +142,6 @@ def install(app: FastAPI, ready: Callable[[], Awaitable[bool]]) -> None:
     app.add_exception_handler(HTTPException, _on_http)
     app.add_middleware(_Envelope)
     app.include_router(_health(ready))
-
-
-def serve(app: ASGIApp, host: str, port: int, on_stop: Callable[[], None] = lambda: None) -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit code. Requests under way get ten seconds to finish.
-
-    `on_stop` is called in the event loop when the stop begins, to end what would not end by itself (streams).
-
-    Raises:
-        Fatal: the address cannot be had.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=2_048)
-    except OSError as error:
-        reason = str(error.strerror).partition(" (")[0]  # Python repeats the address in parentheses
-        raise Fatal(f"cannot listen on {host}:{port}: {reason}; set another port or stop its user") from None
-    # Accepted sockets inherit it. Without it, an answer's body waits 40 ms for the client to acknowledge its
-    # head. asyncio sets it by itself only on sockets made with `proto=IPPROTO_TCP`.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    config = uvicorn.Config(
-        app,
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
-    )
-    server = _Server(config, on_stop)
-    # uvicorn raises the signal again after its shutdown; that must not end us as if nothing had been finished.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    _log.info("listening on http://%s:%d", host, listener.getsockname()[1])
-    server.run(sockets=[listener])
-    return EXIT_OK if server.started else EXIT_FATAL
-
-
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_stop = on_stop
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._on_stop()
-        await super().shutdown(sockets)
 
 
 class _Envelope:

@@ -47,7 +47,7 @@ def serve(
 ) -> None:
     """Cosign each log's checkpoints as long as every one extends the last. Runs until Ctrl-C."""
     from pactstream import logs as logging
-    from pactstream import web
+    from pactstream import server
     from pactstream.ledger.witness import Witness
     from pactstream.ledger.witness_http import application
     from pactstream.ledger.witness_store import WitnessFiles
@@ -55,7 +55,7 @@ def serve(
     logging.configure("witness", "INFO")
     witness = Witness(_cosigner(name, directory), read_logs(logs), WitnessFiles(state))
     with files.held(state):
-        code = web.serve(application(witness), host, port)
+        code = server.serve(application(witness), host, port)
     raise typer.Exit(code)
 
 

@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from fastapi import FastAPI, Request
@@ -194,37 +188,3 @@ def test_only_trusted_proxies_are_believed(proxies: int, forwarded: str, expecte
 )
 def test_an_ipv6_callers_many_addresses_count_as_one(address: str, block: str) -> None:
     assert web.address_block(address) == block
-
-
-_SERVER = """
-import sys
-from contextlib import asynccontextmanager
-from fastapi import FastAPI
-from pactstream import web
-@asynccontextmanager
-async def lifespan(app):
-    print("up", flush=True)
-    yield
-    print("down", flush=True)
-sys.exit(web.serve(FastAPI(lifespan=lifespan), "127.0.0.1", 0, lambda: print("stopping", flush=True)))
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_server_in_order_with_exit_code_zero(number: signal.Signals) -> None:
-    root = Path(__file__).parents[2]
-    with subprocess.Popen(
-        [sys.executable, "-c", _SERVER], stdout=subprocess.PIPE, text=True, cwd=root, env=dict(os.environ)
-    ) as server:
-        assert server.stdout is not None
-        assert server.stdout.readline() == "up\n"
-        server.send_signal(number)
-        rest, _ = server.communicate(timeout=30)
-    assert (rest, server.returncode) == ("stopping\ndown\n", 0)
-
-
-def test_a_port_in_use_is_said_in_one_line() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(Fatal, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"):
-            web.serve(_app(), "127.0.0.1", port)
