@@ -38,6 +38,7 @@ REPORT: dict[str, Any] = {
             "eventId": "0196d2a4-5f3e-7b1c-8a90-3c5d7e9f1b20",
             "sequence": 20,
             "occurredAt": "2026-05-13T10:00:20.000000Z",
+            "receivedAt": "2026-05-13T10:00:20.140000Z",
             "tool": "transfer_funds",
             "severity": "critical",
             "violations": [{"paramPath": "destination", "rule": "allowList", "severity": "critical"}],

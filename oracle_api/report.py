@@ -107,6 +107,7 @@ def _violation(event: Event) -> dict[str, Any]:
         "eventId": event.event_id,
         "sequence": event.sequence,
         "occurredAt": event.occurred_at,
+        "receivedAt": event.received_at,
         "tool": event.tool,
         "severity": event.severity,
         "violations": [

@@ -54,6 +54,7 @@ def test_every_claim_of_a_full_report() -> None:
                 "eventId": "00000000-0000-0000-0000-000000000014",
                 "sequence": 20,
                 "occurredAt": "2026-05-13T10:00:20.000000Z",
+                "receivedAt": "2026-05-13T10:00:20.000000Z",
                 "tool": "transfer_funds",
                 "severity": "critical",
                 "violations": [{"paramPath": "destination", "rule": "allowList", "severity": "critical"}],
