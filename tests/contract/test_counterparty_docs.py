@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from pactstream import clock
@@ -57,14 +58,16 @@ def test_a_paused_agent_and_a_recent_violation_are_refused(
 ) -> None:
     oracle.show(LOG, standing="paused", recent_violations=())
     assert authorise(client, payment()).reasons == ("the agent is paused",)
-    recent = replace(violating(20), received_at=clock.to_iso(clock.now_micros()))
+    recent = msgspec.structs.replace(violating(20), received_at=clock.to_iso(clock.now_micros()))
     oracle.show(LOG, recent_violations=(recent,))
     (reason,) = authorise(client, payment()).reasons
     assert "critical" in reason
 
 
 def test_too_little_evidence_is_refused(authorise: Authorise, client: TrustClient, oracle: TestOracle) -> None:
-    oracle.show(LOG, recent_violations=(), score=replace(SCORE, bound_calls=19, confidence=0.4))
+    oracle.show(
+        LOG, recent_violations=(), score=replace(SCORE, through_sequence=100, bound_calls=19, confidence=0.4)
+    )
     assert len(authorise(client, payment()).reasons) == 2
 
 
