@@ -1,1 +1,1 @@
-"""What scores are made of, for all who compute, serve or explain them; `docs/scores.md` explains each figure."""
+"""What scores are made of, for all who compute, serve or explain them; see `docs/scores.md`."""
