@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from pactstream.pacts.calls import Call, Crossing, Judgement
 from pactstream.pacts.compile import CompiledPact, compile_pact
+from pactstream.pacts.foresight import Claim, Foreseen, Held
 from pactstream.pacts.model import Pact
 from pactstream.pacts.parse import PactError, pact_hash, parse_pact
 from pactstream.pacts.state import PactState
@@ -18,8 +19,11 @@ from pactstream.pacts.verdict import SEVERITIES, Severity, Verdict, Violation
 __all__ = [
     "SEVERITIES",
     "Call",
+    "Claim",
     "CompiledPact",
     "Crossing",
+    "Foreseen",
+    "Held",
     "Judgement",
     "Pact",
     "PactError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from functools import partial, reduce
 from itertools import islice
@@ -84,6 +85,13 @@ def contributors(series: Series, division: Division, end: int, event_id: bytes) 
     inside = _inside(series, end, division.reach)
     ids = (one for bucket in inside for one in _split(bucket.ids))
     return sum(bucket.calls for bucket in inside) + 1, [*islice(ids, MAX_LISTED - 1), event_id]
+
+
+def together(aggregate: Aggregate, share: Share, others: Iterable[Share]) -> Share:
+    """What several calls add to a window, as if they were one."""
+    for other in others:
+        share = Share(_combined(aggregate, share.figure, other.figure), share.values | other.values)
+    return share
 
 
 def _combined(aggregate: Aggregate, one: Decimal, other: Decimal) -> Decimal:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pactstream.pacts import explain, values
+from pactstream.pacts.accept import acceptor
 from pactstream.pacts.calls import Call, Judgement
+from pactstream.pacts.foresight import NOTHING_HELD, Foreseen, Held
 from pactstream.pacts.generate import Function, generate
 from pactstream.pacts.model import Condition, ErrorRun, Escalation, Order, Pact, ParamBinding
 from pactstream.pacts.state import PactState
@@ -50,6 +52,16 @@ class CompiledPact:
         judgement.record(state)
         return judgement
 
+    def foresee(self, call: Call, state: PactState, held: Held = NOTHING_HELD) -> Foreseen:
+        """The verdict on a call that is yet to be made, as of its arrival, and what it would take of budgets.
+
+        `held` is what is held back for other calls. Never raises on what the call holds.
+        """
+        verdict = self.judge(call.tool, call.params)
+        if self._stateful.empty:
+            return Foreseen(verdict)
+        return self._stateful.foresee(call, verdict, state, held)
+
     def judge(self, tool: str, params: bytes) -> Verdict:
         """The verdict on a call of `tool` with `params`, the bytes of a JSON object, taken alone.
 
@@ -58,6 +70,11 @@ class CompiledPact:
         bound = self._tools.get(tool, self._any_tool)
         if bound is None:
             return self._unbound
+        if bound.accepts(params):
+            return self._valid
+        return self._judge_exactly(bound, params)
+
+    def _judge_exactly(self, bound: _Bound, params: bytes) -> Verdict:
         if len(params) > values.MAX_PARAMS_BYTES:
             return self._unreadable(bound, f"they have more than {values.MAX_PARAMS_BYTES} bytes")
         try:
@@ -91,10 +108,11 @@ class CompiledPact:
 class _Bound:
     """A tool that a pact names: the rules for its parameters, and the gravest severity of its conditions."""
 
-    __slots__ = ("function", "severity")
+    __slots__ = ("accepts", "function", "severity")
 
     def __init__(self, conditions: list[Condition]) -> None:
         bindings = [condition for condition in conditions if isinstance(condition, ParamBinding)]
+        self.accepts = acceptor(bindings)
         self.function: Function = generate(bindings)
         self.severity: Severity = gravest([condition.severity for condition in conditions])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from pactstream.pacts.calls import Call, Findings, no_session
+from pactstream.pacts.foresight import Held, Outlook
 from pactstream.pacts.model import ErrorRun, Order
 from pactstream.pacts.read_stateful import DEFAULT_LATENESS_MICROS
 from pactstream.pacts.spans import SESSION_IDLE_MICROS
@@ -49,6 +50,18 @@ class OrderRule:
         elif last is not None and order.within_micros is None:
             # A session that goes on is not forgotten.
             findings.effects.append(partial(self._record, key, last, now))
+
+    def foresee(self, call: Call, state: PactState, held: Held, outlook: Outlook) -> None:
+        """Find what the order of calls says of one to come. Held calls have not been made: they are no part."""
+        order = self._order
+        if order.per_session and call.session_id is None:
+            outlook.violations.append(no_session(order.severity, "the order of calls"))
+        elif call.tool == order.tool:
+            key = key_of(call.session_id or "") if order.per_session else _ALL
+            found = state.find(self._name, key, call.received_at_micros)
+            last = found.values[0] if isinstance(found, Moments) else None
+            if self._in_effect(last, call.received_at_micros) is order.forbids:
+                outlook.violations.append(self._violation())
 
     def _counts(self, call: Call) -> bool:
         """A `requires` is met by a success only; a `forbids` is set off by anything that may have happened."""
@@ -101,11 +114,25 @@ class ErrorRunRule:
         after = errors + 1 if call.outcome == "error" else 0
         if after > run.limit:
             message = f"This is error number {after} in a row in this session, and at most {run.limit} may be."
-            findings.violations.append(
-                Violation("", "maxConsecutiveErrors", run.severity, after, run.limit, message)
-            )
+            findings.violations.append(self._violation(after, message))
         if after != errors:
             findings.effects.append(partial(self._record, key, after, call.received_at_micros))
+
+    def foresee(self, call: Call, state: PactState, held: Held, outlook: Outlook) -> None:
+        """Whether the session is beyond the limit as of now. That this call would fail is not supposed."""
+        run = self._run
+        if call.session_id is None:
+            outlook.violations.append(no_session(run.severity, "the number of errors in a row"))
+            return
+        found = state.find(self._name, key_of(call.session_id), call.received_at_micros)
+        errors = found.values[0] if isinstance(found, Moments) else 0
+        if errors > run.limit:
+            message = f"The last {errors} calls in this session were errors, and at most {run.limit} may be."
+            outlook.violations.append(self._violation(errors, message))
+
+    def _violation(self, errors: int, message: str) -> Violation:
+        run = self._run
+        return Violation("", "maxConsecutiveErrors", run.severity, errors, run.limit, message)
 
     def _record(self, key: str, errors: int, now_micros: int, state: PactState) -> None:
         if state.find(self._name, key, now_micros) is None:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from pactstream.pacts.calls import Call, Effect, Findings, Judgement
 from pactstream.pacts.escalation import EscalationRule
+from pactstream.pacts.foresight import Foreseen, Held, Outlook
 from pactstream.pacts.model import ErrorRun, Escalation, Order, Pact, Window
 from pactstream.pacts.sequences import ErrorRunRule, OrderRule
 from pactstream.pacts.state import PactState
@@ -21,6 +22,8 @@ class _Rule(Protocol):
     def tools(self) -> Sequence[str] | None: ...
 
     def weigh(self, call: Call, state: PactState, findings: Findings) -> None: ...
+
+    def foresee(self, call: Call, state: PactState, held: Held, outlook: Outlook) -> None: ...
 
 
 class Stateful:
@@ -59,6 +62,15 @@ class Stateful:
             verdict = joined(verdict, findings.violations)
         verdict = self._escalated(call, verdict, state, findings.effects)
         return Judgement(verdict, tuple(findings.crossings), tuple(findings.effects))
+
+    def foresee(self, call: Call, verdict: Verdict, state: PactState, held: Held) -> Foreseen:
+        """What can be said of a call to come that, taken alone, has this verdict."""
+        outlook = Outlook()
+        for rule in self._by_tool.get(call.tool, self._any_tool):
+            rule.foresee(call, state, held, outlook)
+        if outlook.violations:
+            verdict = joined(verdict, outlook.violations)
+        return Foreseen(self._escalated(call, verdict, state, []), tuple(outlook.claims))
 
     def _escalated(self, call: Call, verdict: Verdict, state: PactState, effects: list[Effect]) -> Verdict:
         """Escalations apply in their order in the pact, each to what the one before made of the verdict."""

@@ -11,10 +11,11 @@ from pactstream.pacts import buckets, figures
 from pactstream.pacts.calls import Call, Crossing, Findings, no_session
 from pactstream.pacts.explain import show
 from pactstream.pacts.figures import Share, Unmeasurable
+from pactstream.pacts.foresight import NOTHING_HELD, SUPPOSED_OUTCOME, Claim, Held, Outlook
 from pactstream.pacts.model import CalendarDay, Measure, Sliding, Window
 from pactstream.pacts.paths import format_path
 from pactstream.pacts.spans import division
-from pactstream.pacts.state import PactState, Series, identity, key_of
+from pactstream.pacts.state import ZERO, PactState, Series, identity, key_of
 from pactstream.pacts.verdict import Violation, bounded
 
 MAX_VALUES: Final = 1_000
@@ -65,6 +66,36 @@ class Meter:
         if share is not None and key is not None:
             self._weigh(call, state, findings, share, key)
 
+    def foresee(self, call: Call, state: PactState, held: Held, outlook: Outlook) -> None:
+        """Find what a call to come would do to the window, on top of what is held for others.
+
+        What is held counts wherever its call may fall: in the window as of now, also if that is a new day.
+        """
+        measure = self._measure
+        if measure.per_session and call.session_id is None:
+            outlook.violations += [no_session(limit.window.severity, "a window") for limit in self._limits]
+            return
+        try:
+            share = self._share(call)
+            key = None if share is None else self._key(call, state, held)
+        except Unmeasurable as error:
+            outlook.violations += [self._unmeasurable(limit, error) for limit in self._limits]
+            return
+        if share is None or key is None:
+            return
+        found = state.find(self._name, key, call.received_at_micros)
+        series = found if isinstance(found, Series) else Series(0)
+        at = buckets.place(series, self._division, call.received_at_micros)
+        if measure.outcomes is not None and SUPPOSED_OUTCOME not in measure.outcomes:
+            figure = buckets.stand(series, self._division, at, measure.aggregate, Share(ZERO)).before
+        else:
+            share_of_all = buckets.together(measure.aggregate, share, held.shares(self._name, key))
+            figure = buckets.stand(series, self._division, at, measure.aggregate, share_of_all).after
+            outlook.claims.append(Claim(self._name, key, share))
+        for limit in self._limits:
+            if figure is not None and figure > limit.window.limit:
+                outlook.violations.append(self._violation(limit, figure, shared=key == _OTHERS))
+
     def _weigh(self, call: Call, state: PactState, findings: Findings, share: Share, key: str) -> None:
         now = call.received_at_micros
         found = state.find(self._name, key, now)
@@ -111,7 +142,7 @@ class Meter:
         params = call.decoded
         return None if params is None else figures.share(self._measure.aggregate, self._measure.path, params)
 
-    def _key(self, call: Call, state: PactState) -> str | None:
+    def _key(self, call: Call, state: PactState, held: Held = NOTHING_HELD) -> str | None:
         """The key that the call counts under; None where its parameters cannot be read."""
         parts: list[str] = []
         if self._measure.per_session:
@@ -127,7 +158,9 @@ class Meter:
         if self._measure.per_session or state.find(self._name, key, now) is not None:
             return key
         # Forgetting a value would hand out its budget again. Shared, it can only be counted too high.
-        return key if state.has_room(self._name, MAX_VALUES, now) else _OTHERS
+        others = held.keys(self._name)
+        to_come = sum(one != key and state.find(self._name, one, now) is None for one in others)
+        return key if state.has_room(self._name, MAX_VALUES - to_come, now) else _OTHERS
 
     def _violation(self, limit: Limit, figure: Decimal, *, shared: bool) -> Violation:
         shown = bounded(int(figure) if figure == figure.to_integral_value() else figure)
