@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from pactstream.errors import Fatal, Retryable
 from pactstream.kafka import config
@@ -23,8 +24,17 @@ CHECKPOINTS = "ledger.checkpoints"
 SEALER_STATE = "sealer.state"
 SCORES = "trust.scores"
 
+_LISTING_SECONDS = 0.1
 _DAY_MS = 86_400_000
-_COMPACTED = {"cleanup.policy": "compact", "min.compaction.lag.ms": "60000", "segment.ms": str(_DAY_MS)}
+TOMBSTONE_MS = _DAY_MS
+"""A deletion stays in a compacted topic for at least this long."""
+
+_COMPACTED = {
+    "cleanup.policy": "compact",
+    "min.compaction.lag.ms": "60000",
+    "segment.ms": str(_DAY_MS),
+    "delete.retention.ms": str(TOMBSTONE_MS),
+}
 _TIMEOUT_SECONDS = 30.0
 
 
@@ -77,21 +87,32 @@ def apply(settings: KafkaSettings, *, partitions: int, replication: int) -> list
         Retryable: the brokers do not answer.
     """
     admin = AdminClient(config.client(settings))
-    existing = _partition_counts(admin)
     wanted = {name(settings, one.name): (one, partitions if one.sharded else 1) for one in TOPICS}
+    created: set[str] = set()
+    # Again until all are listed: a broker may not show yet what was created a moment ago, by us or by others.
+    for attempt in Retrying(
+        retry=retry_if_exception_type(Retryable),
+        wait=wait_fixed(_LISTING_SECONDS),
+        stop=stop_after_delay(_TIMEOUT_SECONDS),
+        reraise=True,
+    ):
+        with attempt:
+            missing = _missing(wanted, _partition_counts(admin))
+            created |= _create(admin, [_new_topic(*one, replication) for one in missing])
+            if missing:
+                raise Retryable(f"Kafka does not list the topic {missing[0][0]} after its creation")
+    return [f"{'created' if full in created else 'exists '}  {full}" for full in sorted(wanted)]
+
+
+def _missing(wanted: dict[str, tuple[Topic, int]], existing: dict[str, int]) -> list[tuple[str, Topic, int]]:
+    """What is not there yet. Raises Fatal: something is there and differs."""
     for full, (_, count) in wanted.items():
         if full in existing and existing[full] != count:
             raise Fatal(
                 f"topic {full} has {existing[full]} partitions, not {count}: their number is fixed once "
                 "agents have history; use the number it has"
             )
-    missing = [
-        _new_topic(full, topic, count, replication)
-        for full, (topic, count) in wanted.items()
-        if full not in existing
-    ]
-    created = _create(admin, missing)
-    return [f"{'created' if full in created else 'exists '}  {full}" for full in sorted(wanted)]
+    return [(full, topic, count) for full, (topic, count) in wanted.items() if full not in existing]
 
 
 def _new_topic(full: str, topic: Topic, count: int, replication: int) -> NewTopic:
@@ -107,7 +128,8 @@ def _partition_counts(admin: AdminClient) -> dict[str, int]:
         listed = admin.list_topics(timeout=_TIMEOUT_SECONDS).topics
     except KafkaException as error:
         raise Retryable(f"Kafka does not answer: {error.args[0].str()}") from error
-    return {full: len(topic.partitions) for full, topic in listed.items()}
+    # One with an error is about to be there, without its partitions yet.
+    return {full: len(topic.partitions) for full, topic in listed.items() if topic.error is None}
 
 
 def _create(admin: AdminClient, missing: list[NewTopic]) -> set[str]:

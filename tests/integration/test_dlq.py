@@ -38,11 +38,13 @@ class Pacts:
 
     def __init__(self) -> None:
         self.upgraded = False
+        pact = parse_pact(templates.load("treasury"))
+        self._compiled = {one: compile_pact(pact, pact_id=one, version=1) for one in (READABLE, UNREADABLE)}
 
     def compiled(self, pact_id: str, version: int, *, timeout_seconds: float = 0) -> CompiledPact:
         if pact_id == UNREADABLE and not self.upgraded:
             raise InvalidInput("the recorded document is no pact")
-        return compile_pact(parse_pact(templates.load("treasury")), pact_id=pact_id, version=version)
+        return self._compiled[pact_id]
 
 
 def call(pact_id: str | None = READABLE, **changes: Any) -> dict[str, Any]:
