@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pactstream import clock
+from pactstream.errors import Fatal
 from pactstream.signing import keys
 from pactstream.signing.jwks import jwks_document
 from pactstream.signing.keys import Purpose
@@ -22,6 +23,7 @@ Directory = Annotated[
 ]
 For = Annotated[Purpose, typer.Option("--for", help="What the keys sign.")]
 _PURPOSES: tuple[Purpose, ...] = ("ledger", "report")
+_MAX_SIZE_DIGITS = 15
 
 
 @app.command()
@@ -62,6 +64,31 @@ def rotate(purpose: For, directory: Directory = Path("keys")) -> None:
 
 
 @app.command()
+def retire(
+    kid: Annotated[str, typer.Argument(help="Id of a retired ledger key (`pactstream keys list`).")],
+    until: Annotated[
+        list[str],
+        typer.Option(help="ORIGIN=SIZE: the largest tree of that log that it honestly signed; once a log."),
+    ],
+    directory: Directory = Path("keys"),
+) -> None:
+    """Declare a ledger key compromised: verifiers refuse what it signs beyond, whatever time it claims.
+
+    Rotate it first. A running sealer publishes the cut-off within seconds; it is never taken back.
+    """
+    limited = keys.cut_off(directory, kid, dict(map(_limit, until)))
+    for origin, size in limited.until:
+        typer.echo(f"{kid}: vouches for trees of {origin} of up to {size} leaves")
+
+
+def _limit(text: str) -> tuple[str, int]:
+    origin, _, size = text.rpartition("=")
+    if not (origin and size.isascii() and size.isdecimal() and len(size) <= _MAX_SIZE_DIGITS):
+        raise Fatal(f"--until {text!r}: it is ORIGIN=SIZE, such as pactstream.local/ledger/0=4096")
+    return origin, int(size)
+
+
+@app.command()
 def vkey(
     origin: Annotated[str, typer.Argument(help="The log's origin, such as pactstream.local/ledger/0.")],
     directory: Directory = Path("keys"),
@@ -69,7 +96,7 @@ def vkey(
     """Print the verifier keys of a log (C2SP signed-note): what to hand to whoever checks it."""
     current = [key.public for key in keys.load_keys(directory, "ledger")]
     for public in [*current, *keys.load_retired(directory, "ledger")]:
-        typer.echo(keys.note_verifier(public, origin).vkey())
+        typer.echo(keys.note_verifier(public, origin).line())
 
 
 @app.command()

@@ -8,16 +8,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pactstream.errors import Fatal
+from pactstream.errors import Fatal, Retryable
 
 _LOCK = ".lock"
+
+
+class StorageFailed(Retryable):
+    """The disk is full, failing, or not ours to use. Nothing that was durable is lost."""
+
+
+class Held(Fatal):
+    """Another process holds the directory."""
 
 
 def read(path: Path, max_bytes: int) -> bytes | None:
     """A file's content; None where there is none.
 
     Raises:
-        Fatal: it cannot be read, or is longer than `max_bytes`.
+        StorageFailed: it cannot be read.
+        Fatal: it is longer than `max_bytes`.
     """
     try:
         with path.open("rb") as file:
@@ -25,7 +34,7 @@ def read(path: Path, max_bytes: int) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise Fatal(f"{path.name} cannot be read: {error.strerror}") from None
+        raise StorageFailed(f"{path.name} cannot be read: {error.strerror}") from None
     if len(data) > max_bytes:
         raise Fatal(f"{path.name} is longer than {max_bytes} bytes")
     return data
@@ -35,7 +44,7 @@ def replace(path: Path, data: bytes) -> None:
     """Put `data` under the name, whole or not at all, durable when this returns; makes the directory.
 
     Raises:
-        Fatal: it cannot be written, and what is under the name is the old content or the new.
+        StorageFailed: it cannot be written, and what is under the name is the old content or the new.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
@@ -52,7 +61,7 @@ def replace(path: Path, data: bytes) -> None:
         # A crash here leaves the old content or the new one under the name, whole in either case.
         _sync_directory(path.parent)
     except OSError as error:
-        raise Fatal(f"{path.name} cannot be stored: {error.strerror}") from None
+        raise StorageFailed(f"{path.name} cannot be stored: {error.strerror}") from None
 
 
 @contextmanager
@@ -60,7 +69,8 @@ def held(directory: Path) -> Iterator[None]:
     """Keep every other process that asks for the same out of `directory`; a crash lets go by itself.
 
     Raises:
-        Fatal: another process holds it.
+        Held: another process holds it.
+        StorageFailed: it cannot be made or opened.
     """
     import fcntl  # here, because the rest of the command line works without POSIX
 
@@ -68,12 +78,12 @@ def held(directory: Path) -> Iterator[None]:
         directory.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise Fatal(f"{directory.name} cannot be used: {error.strerror}") from None
+        raise StorageFailed(f"{directory.name} cannot be used: {error.strerror}") from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise Fatal(f"another process uses the directory {directory.name}") from None
+            raise Held(f"another process uses the directory {directory.name}") from None
         yield
     finally:
         os.close(descriptor)

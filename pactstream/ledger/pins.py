@@ -70,7 +70,8 @@ class PinBook:
     """The pins in a directory that the caller holds (`files.held`).
 
     Raises (any method):
-        Fatal: a pin cannot be read, is damaged, or cannot be written.
+        Fatal: a pin is damaged.
+        StorageFailed: a pin cannot be read or written.
     """
 
     def __init__(self, directory: Path) -> None:

@@ -6,7 +6,7 @@ bytes. A checkpoint is published only when every file that it needs is durable.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from pactstream.errors import Fatal, InvalidInput
@@ -16,7 +16,7 @@ from pactstream.ledger.segment import ChainEnd
 from pactstream.ledger.tile_reader import TileReader
 from pactstream.ledger.tile_writer import SegmentWriter, TileWriter
 from pactstream.ledger.tiles import CHECKPOINT, SEGMENTS, TILE_WIDTH, Missing, Published, TilePath, fetch_tile
-from pactstream.ledger.witness_client import Cosigners
+from pactstream.ledger.witness_client import Cosigners, QuorumMissed
 
 
 class Sealed(NamedTuple):
@@ -27,33 +27,43 @@ class Sealed(NamedTuple):
     entries: Sequence[bytes]
 
 
+Verifiers = Callable[[], Sequence[Verifier]]
+"""The log's keys as they are now: another sealer may sign with a newer one than this process began with."""
+
+
 class Store(Protocol):
-    """Where one log's files are served from. Every method raises `Fatal` when the storage fails."""
+    """Where one log's files are served from: a directory, or an object store with conditional writes.
+
+    Every method raises `Retryable` when the storage fails.
+    """
 
     def fetch(self, path: str) -> bytes:
         """A file's content. Raises `Missing` where there is none."""
 
     def put(self, files: Iterable[Published]) -> None:
-        """Store files that never change; durable when this returns.
+        """Create files that never change (`If-None-Match: *`); durable when this returns.
 
         Raises `Fatal` where another content is under the name.
         """
 
     def replace_checkpoint(self, old: bytes | None, new: bytes) -> None:
-        """Put `new` in place of exactly `old`; durable when this returns. Raises `Fatal` if it is not there."""
+        """Put `new` in place of exactly `old` (`If-Match`); durable when this returns.
+
+        Raises `Fatal` if `old` is not there: of two publishers, one meets this.
+        """
 
     def prune(self, paths: Iterable[str]) -> None:
         """Delete, if it likes, the partial forms of these full tiles."""
 
 
 class LogPublisher:
-    """One log's publisher; `verifiers` are the log's keys, `cosigners` its witnesses.
+    """One log's publisher; `cosigners` are its witnesses.
 
     The state is what the store has published. After any failure it is read again from there.
     """
 
     def __init__(
-        self, origin: str, verifiers: Sequence[Verifier], store: Store, cosigners: Cosigners | None = None
+        self, origin: str, verifiers: Verifiers, store: Store, cosigners: Cosigners | None = None
     ) -> None:
         self._origin = origin
         self._verifiers = verifiers
@@ -63,15 +73,21 @@ class LogPublisher:
 
     @property
     def next_segment(self) -> int:
-        """Index of the first segment that is not published."""
+        """Index of the first segment that is neither published nor held, waiting for witnesses."""
         return self._restored().end.next_index
+
+    @property
+    def note(self) -> bytes | None:
+        """The published checkpoint, cosignatures included; None before the first."""
+        return self._restored().published
 
     def publish(self, batch: Iterable[Sealed]) -> None:
         """Publish segments in order, and the checkpoint of the last one; those published already are skipped.
 
         Raises:
-            Retryable: too few witnesses cosigned; nothing was published. Try again, with all segments that are
-                there by then: a witness that has cosigned a later checkpoint cosigns no earlier one.
+            QuorumMissed: too few witnesses cosigned. The segments are kept and nothing is published: try again
+                with those that came since, because a witness ahead of this checkpoint cosigns only a later one.
+            Retryable: the storage failed. Begin again with `next_segment`.
             Fatal: a segment is missing or not the log's, its leaves do not lead to its root, or the store holds
                 another history: publishing would fork the log.
         """
@@ -82,12 +98,15 @@ class LogPublisher:
                 self._add(state, sealed)
             if state.note != state.published:
                 self._finish(state)
+        except QuorumMissed:
+            self._state = state  # whole: only the witnesses' word is missing
+            raise
         except InvalidInput as error:
             raise Fatal(f"{self._origin} cannot be published: {error}") from error
         self._state = state
 
     def _add(self, state: _State, sealed: Sealed) -> None:
-        header = segment.open_sealed(sealed.header_bytes, sealed.note, self._origin, self._verifiers)
+        header = segment.open_sealed(sealed.header_bytes, sealed.note, self._origin, self._verifiers())
         if header.index < state.end.next_index:
             return
         segment.check_chain(header, state.end)
@@ -132,7 +151,7 @@ class LogPublisher:
             note = fetch(CHECKPOINT)
         except Missing:
             return _State(TileWriter(), SegmentWriter(), segment.CHAIN_START, None)
-        checkpoint = open_checkpoint(note, self._origin, self._verifiers)
+        checkpoint = open_checkpoint(note, self._origin, self._verifiers())
         index, hashed = segment.last_segment(checkpoint)
         bundle, at = divmod(index, TILE_WIDTH)
         header = segment.parse_header(fetch_tile(fetch, TilePath(SEGMENTS, bundle, at + 1))[at])

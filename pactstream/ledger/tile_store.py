@@ -35,7 +35,8 @@ class TileDirectory:
         """Store files that never change; all are durable when this returns.
 
         Raises:
-            Fatal: another content is under a name, or the disk failed.
+            Fatal: another content is under a name.
+            StorageFailed: the disk is full, or failing.
         """
         with ThreadPoolExecutor(
             _WRITES_AT_ONCE
@@ -55,6 +56,7 @@ class TileDirectory:
 
         Raises:
             Fatal: another checkpoint is there: somebody else publishes this log.
+            StorageFailed: the disk is full, or failing; the old one is there, or the new one.
         """
         target = self._directory / CHECKPOINT
         # One process holds the directory: nobody comes between this look and the replacement.
@@ -66,7 +68,7 @@ class TileDirectory:
         """Delete the partial forms of full tiles, once a checkpoint that has the full ones is published.
 
         Raises:
-            Fatal: the disk failed.
+            StorageFailed: the disk is failing.
         """
         for path in published:
             partials = self._directory / f"{path}.p"
@@ -75,4 +77,4 @@ class TileDirectory:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                raise Fatal(f"{partials.name} cannot be deleted: {error.strerror}") from None
+                raise files.StorageFailed(f"{partials.name} cannot be deleted: {error.strerror}") from None

@@ -16,10 +16,12 @@ from pactstream.ledger.pins import Pin, PinBook, make_pin
 from pactstream.ledger.published import LogVerification, Result, Seen
 from pactstream.ledger.tiles import MAX_BUNDLE_BYTES, Fetch, Missing
 
-KEYS = "ledger/keys"
+LEDGER = "ledger"
+"""Folder of the published files; each log has its number as a folder in it."""
+KEYS = f"{LEDGER}/keys"
 """Path of the verifier keys of all logs of a deployment, one a line."""
 
-_MAX_KEYS_BYTES = 1_000_000
+MAX_KEYS_BYTES = 1_000_000
 _TIMEOUT_SECONDS = 10.0
 _TRANSIENT = (429, 500, 502, 503, 504)
 
@@ -91,7 +93,7 @@ class Verification:
         number = origin.rpartition("/")[2]
         if not (number.isascii() and number.isdecimal()):
             raise InvalidInput(f"the origin {origin!r} does not end in a log's number")
-        return lambda path: self.fetch(f"ledger/{int(number)}/{path}")
+        return lambda path: self.fetch(f"{LEDGER}/{int(number)}/{path}")
 
 
 def _limited(pinned: Sequence[LogKey], published: Sequence[LogKey]) -> list[LogKey]:

@@ -86,7 +86,8 @@ class Witness:
         """Answer to `POST /add-checkpoint`: 200 and a cosignature line, or a refusal.
 
         Raises:
-            Fatal: the store failed; nothing was answered, so nothing was cosigned.
+            Retryable: the store failed; nothing was answered, so nothing was cosigned.
+            Fatal: what the store holds is not what this witness put there.
         """
         try:
             request = _parse(body)

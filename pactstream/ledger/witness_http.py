@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from pactstream.errors import Fatal
+from pactstream.errors import Fatal, Retryable
 from pactstream.ledger.witness import MAX_REQUEST_BYTES, Witness
 
 _CACHE_SECONDS = 5
@@ -39,7 +39,7 @@ def application(witness: Witness) -> Starlette:
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("OK\n")
 
-    async def on_fatal(_: Request, error: Exception) -> Response:
+    async def on_failure(_: Request, error: Exception) -> Response:
         return PlainTextResponse(f"{error}\n", 500)
 
     routes = [
@@ -47,4 +47,4 @@ def application(witness: Witness) -> Starlette:
         Route("/healthz", healthz),
         Route("/{origin_hash}/checkpoint", checkpoint),
     ]
-    return Starlette(routes=routes, exception_handlers={Fatal: on_fatal})
+    return Starlette(routes=routes, exception_handlers={Fatal: on_failure, Retryable: on_failure})

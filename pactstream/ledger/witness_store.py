@@ -18,11 +18,11 @@ class WitnessFiles:
         self._directory = directory
 
     def get(self, origin_hash: str) -> bytes | None:
-        """As `Store`. Raises `Fatal` when the file cannot be read."""
+        """As `Store`. Raises `StorageFailed` when the file cannot be read."""
         return files.read(self._path(origin_hash), MAX_NOTE_BYTES)
 
     def put(self, origin_hash: str, cosigned: bytes) -> None:
-        """As `Store`. Raises `Fatal` when it cannot be written."""
+        """As `Store`. Raises `StorageFailed` when it cannot be written."""
         files.replace(self._path(origin_hash), cosigned)
 
     def _path(self, origin_hash: str) -> Path:

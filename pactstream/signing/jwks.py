@@ -1,7 +1,8 @@
 """Public keys as a JWK Set (RFC 7517): what a verifier needs, current and retired keys alike.
 
-`retiredAt` (RFC 3339) is a member of ours: a verifier that knows it refuses what the key signed later; others
-ignore it, as RFC 7517 section 4 has them do.
+Two members are ours; others ignore them, as RFC 7517 section 4 has them do. `retiredAt` (RFC 3339): what the key
+signed later is refused. `until`, of a compromised ledger key: for each log's origin, the largest tree that it may
+vouch for.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ Jwk: TypeAlias = ECKey | OKPKey
 _Coordinate = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{43}\Z")]  # 32 bytes
 _KeyId = Annotated[str, Meta(min_length=1, max_length=128)]
 _Moment = Annotated[datetime, Meta(tz=True)]
+_Origin = Annotated[str, Meta(min_length=1, max_length=200)]
+_Leaves = Annotated[int, Meta(ge=0, lt=1 << 53)]
 
 
 class _EcMembers(msgspec.Struct, frozen=True, tag_field="kty", tag="EC", rename="camel"):
@@ -40,6 +43,7 @@ class _EcMembers(msgspec.Struct, frozen=True, tag_field="kty", tag="EC", rename=
     alg: Literal["ES256"] = "ES256"
     use: Literal["sig"] = "sig"
     retired_at: _Moment | None = None
+    until: dict[_Origin, _Leaves] = {}
 
 
 class _OkpMembers(msgspec.Struct, frozen=True, tag_field="kty", tag="OKP", rename="camel"):
@@ -51,6 +55,7 @@ class _OkpMembers(msgspec.Struct, frozen=True, tag_field="kty", tag="OKP", renam
     alg: Literal["Ed25519"] = "Ed25519"
     use: Literal["sig"] = "sig"
     retired_at: _Moment | None = None
+    until: dict[_Origin, _Leaves] = {}
 
 
 class _KeySet(msgspec.Struct, frozen=True):
@@ -59,19 +64,25 @@ class _KeySet(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A verification key; the key decides the algorithm, never what it signed. Retired: no later signature."""
+    """A verification key; the key decides the algorithm, never what it signed. Retired: no later signature.
+
+    `until`: of the logs that are named, no tree above so many leaves.
+    """
 
     kid: str
     algorithm: Algorithm
     jwk: Jwk = field(repr=False, compare=False)
     retired_at_micros: int | None = None
+    until: tuple[tuple[str, int], ...] = ()
 
-    def members(self) -> dict[str, str]:
+    def members(self) -> dict[str, Any]:
         """The key as a JWK."""
-        jwk = {name: str(value) for name, value in self.jwk.as_dict(private=False).items()}
+        jwk: dict[str, Any] = {name: str(value) for name, value in self.jwk.as_dict(private=False).items()}
         jwk |= {"kid": self.kid, "alg": self.algorithm, "use": "sig"}
         if self.retired_at_micros is not None:
             jwk["retiredAt"] = clock.to_iso(self.retired_at_micros)
+        if self.until:
+            jwk["until"] = dict(self.until)
         return jwk
 
 
@@ -87,7 +98,7 @@ def parse_jwk(members: object) -> PublicKey:
     except (msgspec.ValidationError, JoseError, binascii.Error, ValueError) as error:
         raise InvalidInput(f"not an ES256 or Ed25519 public key: {error}") from error
     retired_at = None if known.retired_at is None else clock.to_micros(known.retired_at)
-    return PublicKey(known.kid, known.alg, jwk, retired_at)
+    return PublicKey(known.kid, known.alg, jwk, retired_at, tuple(sorted(known.until.items())))
 
 
 def jwks_document(current: Iterable[PublicKey], retired: Iterable[PublicKey] = ()) -> dict[str, Any]:

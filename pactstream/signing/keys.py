@@ -23,6 +23,7 @@ from joserfc.jwk import ECKey, OKPKey
 from pactstream import canonical, clock
 from pactstream.errors import Fatal, InvalidInput
 from pactstream.ledger.cosignature import Cosigner
+from pactstream.ledger.log_keys import LogKey
 from pactstream.ledger.note import NoteSigner, NoteVerifier
 from pactstream.signing.jwks import Algorithm, Jwk, PublicKey, parse_jwk
 
@@ -77,15 +78,15 @@ class SigningKey:
         return private
 
 
-def note_verifier(key: PublicKey, origin: str) -> NoteVerifier:
-    """A public key, current or retired, as a verifier of log `origin`; its `vkey()` is what to hand out.
+def note_verifier(key: PublicKey, origin: str) -> LogKey:
+    """A public key, current or retired, as a verifier of log `origin`; its `line()` is what to hand out.
 
     Raises `SigningKeyError` unless it is an Ed25519 key.
     """
     public = key.jwk.public_key
     if not isinstance(public, Ed25519PublicKey):
         raise SigningKeyError(f"key {key.kid} is not an Ed25519 key: it cannot verify checkpoints")
-    return NoteVerifier(origin, public.public_bytes_raw())
+    return LogKey(NoteVerifier(origin, public.public_bytes_raw()), dict(key.until).get(origin))
 
 
 def create_keys(directory: Path, purpose: Purpose) -> tuple[SigningKey, ...]:
@@ -116,9 +117,7 @@ def rotate_keys(
     retired_at = now_micros + overlap_seconds * clock.MICROS_PER_SECOND
     keys = []
     for old in load_keys(directory, purpose):
-        _make_directory(directory / _RETIRED)
-        record = canonical.dumps(replace(old.public, retired_at_micros=retired_at).members())
-        _store(directory / _RETIRED / f"{purpose}.{old.kid}.json", record, overwrite=True)
+        _store_retired(directory, purpose, replace(old.public, retired_at_micros=retired_at))
         # A crash here leaves the old key in use and also listed as retired: a key set shows it as current, and
         # rotating again completes the work.
         key = _generate(purpose, old.algorithm)
@@ -170,6 +169,26 @@ def load_retired(directory: Path, purpose: Purpose) -> tuple[PublicKey, ...]:
             raise SigningKeyError(f"{_RETIRED}/{path.name} does not say since when it is retired")
         keys.append(key)
     return tuple(keys)
+
+
+def cut_off(directory: Path, kid: str, until: Mapping[str, int]) -> PublicKey:
+    """Declare a retired ledger key compromised: of the logs in `until` it vouches for no tree above that size.
+
+    A cut-off is only ever lowered. Raises `SigningKeyError` when there is no such retired key.
+    """
+    for key in load_retired(directory, "ledger"):
+        if key.kid == kid:
+            known = dict(key.until)
+            lowered = {origin: min(size, known.get(origin, size)) for origin, size in until.items()}
+            limited = replace(key, until=tuple(sorted((known | lowered).items())))
+            _store_retired(directory, "ledger", limited)
+            return limited
+    raise SigningKeyError(f"there is no retired ledger key {kid}: a key that is in use must be rotated first")
+
+
+def _store_retired(directory: Path, purpose: Purpose, key: PublicKey) -> None:
+    _make_directory(directory / _RETIRED)
+    _store(directory / _RETIRED / f"{purpose}.{key.kid}.json", canonical.dumps(key.members()), overwrite=True)
 
 
 def _paths(directory: Path, purpose: Purpose) -> dict[Algorithm, Path]:

@@ -373,6 +373,7 @@ def report(place: Place, log: str, index: int, sequence: int, leaf_hash: str) ->
     keys = create_keys(place.keys, "report")
     now = clock.now_micros()
     claims = {
+        "reportId": "0196c9a4-0000-7000-8000-0000000000aa",
         "issuer": "dev",
         "agentId": AGENTS[1],
         "issuedAt": clock.to_iso(now),

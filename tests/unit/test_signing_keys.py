@@ -22,7 +22,7 @@ from joserfc.jwk import ECKey
 from pactstream import clock
 from pactstream.ledger.note import NoteVerifier, open_note, sign_note
 from pactstream.signing import keys
-from pactstream.signing.jwks import jwks_document, parse_jwks
+from pactstream.signing.jwks import jwks_document, parse_jwk, parse_jwks
 from pactstream.signing.keys import Purpose, SigningKeyError
 
 NOW = 1_778_666_400_000_000
@@ -285,7 +285,21 @@ def test_a_ledger_key_signs_notes_and_its_public_half_verifies_them(directory: P
     (key,) = keys.create_keys(directory, "ledger")
     note = sign_note("text\n", [key.note_signer("dev/ledger/0")])
     verifier = keys.note_verifier(key.public, "dev/ledger/0")
-    assert open_note(note, [NoteVerifier.from_vkey(verifier.vkey())]).text == "text\n"
+    assert open_note(note, [NoteVerifier.from_vkey(verifier.line())]).text == "text\n"
+
+
+def test_a_compromised_key_is_cut_off(directory: Path) -> None:
+    (old,) = keys.create_keys(directory, "ledger")
+    with pytest.raises(SigningKeyError, match="must be rotated first"):
+        keys.cut_off(directory, old.kid, {"dev/ledger/0": 5})
+    keys.rotate_keys(directory, "ledger", now_micros=1)
+    keys.cut_off(directory, old.kid, {"dev/ledger/0": 7, "dev/ledger/1": 9})
+    keys.cut_off(directory, old.kid, {"dev/ledger/0": 5, "dev/ledger/1": 11})  # never raised
+    (retired,) = keys.load_retired(directory, "ledger")
+    assert retired.until == (("dev/ledger/0", 5), ("dev/ledger/1", 9))
+    assert parse_jwk(retired.members()) == retired
+    lines = [keys.note_verifier(retired, f"dev/ledger/{log}").line() for log in range(3)]
+    assert [line.partition(" ")[2] for line in lines] == ["until 5", "until 9", ""]
 
 
 def test_an_es256_key_has_nothing_to_do_with_notes(directory: Path) -> None:

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pactstream.errors import Fatal
 from pactstream.ledger import merkle, segment
 from pactstream.ledger.cosignature import Cosigner
+from pactstream.ledger.files import StorageFailed
 from pactstream.ledger.published import LogVerification, Seen
 from pactstream.ledger.publisher import LogPublisher, Sealed, Store
 from pactstream.ledger.tile_store import TileDirectory
@@ -94,7 +95,7 @@ class Memory:
 
 
 def publisher(store: Store, cosigners: Cosigners | None = None) -> LogPublisher:
-    return LogPublisher(ORIGIN, [SIGNER.verifier], store, cosigners)
+    return LogPublisher(ORIGIN, lambda: [SIGNER.verifier], store, cosigners)
 
 
 def verified(store: Store, seen: Seen | None = None) -> Seen | None:
@@ -244,6 +245,7 @@ def test_nothing_is_published_without_the_quorum() -> None:
         one.publish(SEALED[1:])
     # The witness has cosigned it, and the answer was lost: it gives the same cosignature once more.
     assert store.files["checkpoint"] == before
+    assert one.next_segment == 4, "they are kept, to be published with what comes"
     publisher(store, witnessed(known)).publish(SEALED[1:])
     assert store.files["checkpoint"].startswith(SEALED[-1].note)
     assert verified(store) is not None
@@ -298,5 +300,5 @@ def test_pruning_a_directory(tmp_path: Path) -> None:
     store.prune(["tile/0/000", "tile/0/001"])
     assert [path.name for path in (tmp_path / "tile/0").iterdir()] == ["000"]
     (tmp_path / "tile/0/000.p").write_text("a file, not a directory")
-    with pytest.raises(Fatal, match="cannot be deleted"):
+    with pytest.raises(StorageFailed, match="cannot be deleted"):
         store.prune(["tile/0/000"])

@@ -221,7 +221,7 @@ def test_a_directory_serves_one_process(tmp_path: Path) -> None:
     with files.held(tmp_path):
         pass
     (tmp_path / "file").write_text("")
-    with pytest.raises(Fatal, match="cannot be used"), files.held(tmp_path / "file"):
+    with pytest.raises(files.StorageFailed, match="cannot be used"), files.held(tmp_path / "file"):
         pass
 
 
@@ -232,12 +232,12 @@ def test_files_that_cannot_be_read_or_written(tmp_path: Path) -> None:
     assert files.read(path, 10) == b"0123456789"
     with pytest.raises(Fatal, match="longer than 9 bytes"):
         files.read(path, 9)
-    with pytest.raises(Fatal, match="cannot be read"):
+    with pytest.raises(files.StorageFailed, match="cannot be read"):
         files.read(tmp_path, 9)
-    with pytest.raises(Fatal, match="cannot be stored"):
+    with pytest.raises(files.StorageFailed, match="cannot be stored"):
         files.replace(path / "below a file", b"")
     (tmp_path / "directory").mkdir()
-    with pytest.raises(Fatal, match="cannot be stored"):
+    with pytest.raises(files.StorageFailed, match="cannot be stored"):
         files.replace(tmp_path / "directory", b"")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "directory"]
 
