@@ -11,16 +11,15 @@ from __future__ import annotations
 import logging
 from threading import Event
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from ledger_sealer import metrics, pacts_table, rows
-from ledger_sealer.published import PublishedSegment, read_segment
+from ledger_sealer.published import PublishedSegment, last_published, read_segment
 from ledger_sealer.segment_source import SegmentSource
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.errors import Fatal
 from pactstream.kafka import config, topics
 from pactstream.kafka.sessions import run_sessions
-from pactstream.ledger.segment import SegmentHeader
 from pactstream.settings import KafkaSettings
 
 GROUP = "ledger-projector"
@@ -29,6 +28,17 @@ _POLL_SECONDS = 0.1
 _DUE = "SELECT if(count() = 0, 0, max(segment_index) + 1) FROM ledger_segments WHERE log = {log:UInt16}"
 
 _log = logging.getLogger(__name__)
+
+
+def segments_in(database: ClickHouse, log: int) -> int:
+    """How many of the log's segments ClickHouse has: the index of the first that it lacks.
+
+    Raises:
+        Retryable: ClickHouse does not answer.
+        Fatal: there is no such table.
+    """
+    ((due,),) = database.rows(_DUE, {"log": log})
+    return int(due)
 
 
 class Projector:
@@ -77,7 +87,7 @@ class _Session:
         self._due: dict[int, int] = {}  # log: the segment that ClickHouse lacks first
         self._rewound: set[int] = set()
         self._sources: dict[int, SegmentSource] = {}
-        self._consumer = Consumer(config.consumer(settings, GROUP))
+        self._consumer = Consumer(config.consumer(settings, GROUP) | {"enable.partition.eof": True})
 
     def run(self, stop: Event) -> None:
         self._consumer.subscribe(
@@ -100,7 +110,9 @@ class _Session:
     def _take(self, message: Message) -> None:
         error = message.error()
         if error is not None:
-            if not error.retriable():
+            if error.code() == KafkaError._PARTITION_EOF:
+                self._check_end(message)
+            elif not error.retriable():
                 raise KafkaException(error)
             return
         if message.topic() == self._pacts_topic:
@@ -117,9 +129,9 @@ class _Session:
         header = segment.header
         log = header.source.partition
         if log not in self._due:
-            ((self._due[log],),) = self._database.rows(_DUE, {"log": log})
+            self._due[log] = segments_in(self._database, log)
         if header.index > self._due[log]:
-            self._wind_back(header)
+            self._wind_back(log, header.origin)
             return False
         if header.index == self._due[log]:
             self._lag.waiting(log, segment.sealed_at_micros)
@@ -138,14 +150,20 @@ class _Session:
         metrics.SEGMENTS.labels(str(log)).inc()
         metrics.LEAVES.labels(str(log)).inc(len(events))
 
-    def _wind_back(self, header: SegmentHeader) -> None:
+    def _check_end(self, message: Message) -> None:
+        """Nothing is left to read; of a log not looked at yet, ClickHouse may lack what was read before."""
+        log = message.partition()
+        if message.topic() != self._segments_topic or log is None or log in self._due:
+            return
+        self._due[log] = segments_in(self._database, log)
+        if self._due[log] < last_published(self._settings, log).next_index:
+            self._wind_back(log, f"log {log}")
+
+    def _wind_back(self, log: int, name: str) -> None:
         """ClickHouse lacks earlier segments than the offset says: it lost them, or is a new one."""
-        log = header.source.partition
         if log in self._rewound:
-            raise Fatal(f"{header.origin}: {topics.CHECKPOINTS} lacks segment {self._due[log]}")
-        _log.warning(
-            "%s: ClickHouse ends before segment %d: reading from the start", header.origin, self._due[log]
-        )
+            raise Fatal(f"{name}: {topics.CHECKPOINTS} lacks segment {self._due[log]}")
+        _log.warning("%s: ClickHouse lacks segment %d: reading from the start", name, self._due[log])
         self._rewound.add(log)
         self._consumer.seek(TopicPartition(self._segments_topic, log, OFFSET_BEGINNING))
 

@@ -9,11 +9,11 @@ import msgspec
 
 from ledger_sealer.batch import Event, events_of, openings_of, sealable
 from ledger_sealer.published import PublishedSegment
-from ledger_sealer.segment_source import PAST_RETENTION
+from ledger_sealer.segment_source import PastRetention
 from pactstream.clickhouse import erasure as erasing
 from pactstream.clickhouse.client import ClickHouse, encode_row
 from pactstream.clickhouse.ledger_rows import LEAF_COLUMNS, SEGMENT_COLUMNS, leaf_values, segment_values
-from pactstream.errors import Fatal, InvalidInput
+from pactstream.errors import InvalidInput
 from pactstream.ledger import merkle
 from pactstream.ledger.erasure import Erasure, erasure_of
 from pactstream.ledger.segment import SegmentHeader
@@ -63,17 +63,14 @@ def sealed_events(header: SegmentHeader, values: Sequence[bytes | None]) -> list
     """The events that the segment seals, from the records that it covers.
 
     Raises:
-        Fatal: they are not as many as were sealed.
+        PastRetention: they are not as many as were sealed.
     """
     events = [event for value in values for event in _events_or_none(value)]
     if len(events) != header.leaves:
         # Among the records are some that the sealer put in the dead letter queue.
         events = [event for value in values for event in _sealable_or_none(value)]
     if len(events) != header.leaves:
-        raise Fatal(
-            f"{header.origin}, segment {header.index}: {PAST_RETENTION}: {len(events)} leaves are left "
-            f"of {header.leaves}"
-        )
+        raise PastRetention(header, len(events))
     return events
 
 

@@ -12,7 +12,16 @@ from pactstream.kafka import config, topics
 from pactstream.ledger.segment import SegmentHeader
 from pactstream.settings import KafkaSettings
 
-PAST_RETENTION = f"its records are past the retention of {topics.EVALUATED}"
+
+class PastRetention(Fatal):
+    """Records that a segment covers are gone from Kafka."""
+
+    def __init__(self, header: SegmentHeader, left: int) -> None:
+        super().__init__(
+            f"{header.origin}, segment {header.index}: its records are past the retention of "
+            f"{topics.EVALUATED}: {left} leaves are left of {header.leaves}"
+        )
+
 
 _BATCH = 500
 _STALL_SECONDS = 30.0
@@ -36,7 +45,7 @@ class SegmentSource:
         Where the topic begins later than the segment, by retention, what is left of it: the caller must count.
 
         Raises:
-            Fatal: nothing is left of it.
+            PastRetention: nothing is left of it.
             Retryable: the records did not come in time.
             KafkaException: the broker refused.
         """
@@ -50,7 +59,7 @@ class SegmentSource:
             message = self._next(header)
             offset = message.offset()
             if offset is None or offset >= end:
-                raise Fatal(f"{header.origin}, segment {header.index}: {PAST_RETENTION}")
+                raise PastRetention(header, 0)
             values.append(message.value())
             # The sealer ends a segment at a record: its last offset is never a transaction marker.
             if offset == end - 1:

@@ -81,7 +81,8 @@ class Projector:
         records = [message for message in messages if message.error() is None]
         if not records:
             return
-        rows = newest(filter(None, map(_decode, records)))
+        scores = (decoded(message.value(), message.offset()) for message in records)
+        rows = newest(filter(None, scores))
         self._insert(rows)
         _ROWS.inc(len(rows))
         # A crash here leaves the rows in the table and the offsets where they were: the same scores are
@@ -89,15 +90,15 @@ class Projector:
         consumer.commit(offsets=_next_offsets(records), asynchronous=False)
 
 
-def _decode(message: Message) -> Score | None:
-    value = message.value()
+def decoded(value: bytes | None, offset: int | None) -> Score | None:
+    """The score in a record; None for a deletion, and for what is none, which is counted and logged."""
     if value is None:
         return None
     try:
         return avro.decode_as("Score", value)
     except InvalidInput as error:
         _SKIPPED.inc()
-        _log.error("%s: a record at offset %s is skipped: %s", GROUP, message.offset(), error)
+        _log.error("%s: a record at offset %s is skipped: %s", GROUP, offset, error)
         return None
 
 

@@ -1,8 +1,11 @@
-"""`pactstream ledger verify`: recompute the whole ledger from its rows and the public keys."""
+"""`pactstream ledger verify|rebuild`: recompute the ledger from its rows, or make these again."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -71,3 +74,35 @@ def verify(
     faults = sum(report.faults for report in reports)
     if faults:
         raise InvalidInput(f"the ledger is not in order: {faults} faults")
+
+
+@app.command()
+def rebuild(
+    into: Annotated[str, typer.Option(help="Database to fill: a new one, or one that a rebuild began.")],
+    published: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="The oracle's address, or a directory with its files: for what Kafka has no more."
+        ),
+    ] = None,
+) -> None:
+    """Make every table again, in another database, from Kafka (PACTSTREAM_KAFKA_*, PACTSTREAM_CLICKHOUSE_*).
+
+    Running services are not touched. Let them use the new database (PACTSTREAM_CLICKHOUSE_DATABASE) when it is
+    complete: they go on where it ends. Private values that Kafka has no more are not in the published files.
+    """
+    from pactstream import settings
+    from pactstream.clickhouse import migrate
+
+    ours = settings.load(settings.ClickHouseSettings)
+    if into == ours.clickhouse_database:
+        raise Fatal(f"{into} is the database in use: rebuild into another one, then let the services use that")
+    os.environ["PACTSTREAM_CLICKHOUSE_DATABASE"] = into
+    migrate.apply(settings.load(settings.ClickHouseSettings))
+    # Each service knows its own tables. They are no part of this package: so they run as programs.
+    arguments = [] if published is None else ["--from", published]
+    for program in (["ledger_sealer.rebuild", *arguments], ["score_aggregator.rebuild"]):
+        done = subprocess.run([sys.executable, "-m", *program], check=False)
+        if done.returncode:
+            raise typer.Exit(done.returncode)
+    typer.echo(f"{into} is complete; check it with `pactstream ledger verify`, then let the services use it")

@@ -102,10 +102,14 @@ class TileReader:
         """The verified entry at `index`. Raises `ProofError` when there is none."""
         if not 0 <= index < self.size:
             raise merkle.ProofError(f"no leaf {index} in a tree of {self.size}")
-        bundle, at = divmod(index, TILE_WIDTH)
+        return self.entries(index // TILE_WIDTH)[index % TILE_WIDTH]
+
+    def entries(self, bundle: int) -> list[bytes]:
+        """The verified entries of a bundle. Raises `ProofError` when the tree has none in it."""
         width = min(TILE_WIDTH, self.size - bundle * TILE_WIDTH)
-        entries = fetch_tile(self._fetch, TilePath(ENTRIES, bundle, width))
-        return self.check_entries(bundle, entries)[at]
+        if bundle < 0 or width <= 0:
+            raise merkle.ProofError(f"a tree of {self.size} leaves has no bundle {bundle}")
+        return self.check_entries(bundle, fetch_tile(self._fetch, TilePath(ENTRIES, bundle, width)))
 
     def check_entries(self, bundle: int, entries: list[bytes]) -> list[bytes]:
         """`entries`, if the tree has them in this bundle; `TileError` names the first that it has not."""
