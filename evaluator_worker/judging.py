@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias
 from uuid import UUID
 
-from evaluator_worker import crossings
+from evaluator_worker import crossings, stated
 from evaluator_worker.agent import AgentState
 from pactstream import clock
 from pactstream.errors import InvalidInput, Retryable
@@ -116,12 +116,9 @@ class _Desk:
 
     def _judgement(self, event_id: bytes, event: dict[str, Any]) -> Judgement | None:
         """By the version in force when the event arrived; None where there is nothing to judge."""
-        pact_id, version = event["pact_id"], event["pact_version"]
-        if event["type"] != "tool_call" or pact_id is None or version is None:
-            return None
-        pact = self._pacts.compiled(pact_id, version, timeout_seconds=_PACT_WAIT_SECONDS)
+        pact = self._pact(event) if event["type"] == "tool_call" else None
         if pact is None:
-            raise Retryable(f"version {version} of pact {pact_id} has not arrived yet")
+            return None
         call = Call(
             event_id,
             event["tool"] or "",
@@ -133,6 +130,15 @@ class _Desk:
         )
         return pact.weigh(call, self._state)
 
+    def _pact(self, event: dict[str, Any]) -> CompiledPact | None:
+        pact_id, version = event["pact_id"], event["pact_version"]
+        if pact_id is None or version is None:
+            return None
+        pact = self._pacts.compiled(pact_id, version, timeout_seconds=_PACT_WAIT_SECONDS)
+        if pact is None:
+            raise Retryable(f"version {version} of pact {pact_id} has not arrived yet")
+        return pact
+
     def _written(
         self,
         index: int,
@@ -141,6 +147,7 @@ class _Desk:
         head: AgentHead,
         behind: Contributing | None = None,
     ) -> _Written:
+        pact = self._pact(event)
         built = build_leaf(
             event,
             verdict,
@@ -150,6 +157,8 @@ class _Desk:
             source=Source(index, self._record.offset, self._record.partition, topics.BATCHES),
             head=head,
             contributing=behind,
+            confidence=stated.confidence(event),
+            objectives=None if pact is None else stated.objectives(event, pact.pact.objectives),
         )
         evaluated = {
             "event_id": event["event_id"],

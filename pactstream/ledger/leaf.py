@@ -32,6 +32,7 @@ MAX_COMMITTED_KEYS = 128
 MAX_COMMITTED_KEY_CHARS = 8_192
 MAX_CONTRIBUTING = 100
 """A leaf lists so many of the calls behind a `tool_call.violation`."""
+MAX_ATTESTATION_CHARS = 8_192
 MAX_LISTED_VIOLATIONS = 100
 """A leaf lists these and counts the rest in `verdict.omitted`."""
 
@@ -104,20 +105,34 @@ class Contributing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rena
     event_ids: Annotated[tuple[Uuid, ...], Meta(max_length=MAX_CONTRIBUTING)]
 
 
+class LeafObjectives(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True, kw_only=True
+):
+    """What the pact in force aims at, where it bears on this event; `model`: how the stated one compares."""
+
+    latency_p95_ms: Ordinal | None = None
+    model: Literal["allowed", "other", "unstated"] | None = None
+    tokens_per_session: Ordinal | None = None
+
+
 class Leaf(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True, kw_only=True
 ):
     """One event in the ledger. Null fields are absent; times are RFC 3339, UTC, microseconds.
 
     `severity` stands where it is graver than the verdict's: a call that ended in an error is a `warning` at
-    least. `contributing` stands in the events that the evaluator adds itself.
+    least. `contributing` stands in the events that the evaluator adds itself. `confidence` is what the agent
+    stated, in per cent; `attestation` a third party's signed statement, a compact JWS.
     """
 
     agent_id: Uuid
+    attestation: Annotated[str, Meta(max_length=MAX_ATTESTATION_CHARS)] | None = None
     commitments: dict[str, Hex32] = msgspec.field(default_factory=dict)
+    confidence: Annotated[int, Meta(ge=0, le=100)] | None = None
     contributing: Contributing | None = None
     event_id: Uuid
     latency_ms: Count | Annotated[float, Meta(ge=0)] | None = None
+    objectives: LeafObjectives | None = None
     occurred_at: Time
     outcome: str | None = None
     pact: PactRef | None = None
@@ -155,6 +170,8 @@ def build_leaf(
     source: Source,
     head: AgentHead,
     contributing: Contributing | None = None,
+    confidence: int | None = None,
+    objectives: LeafObjectives | None = None,
 ) -> BuiltLeaf:
     """The leaf of an event, the agent's next after `head`.
 
@@ -167,10 +184,13 @@ def build_leaf(
         commitments, private = _commit(secrets) if secrets else ({}, None)
         leaf = Leaf(
             agent_id=agent_id,
+            attestation=event.get("attestation"),
             commitments=commitments,
+            confidence=confidence,
             contributing=contributing,
             event_id=event["event_id"],
             latency_ms=_latency(event["latency_ms"]),
+            objectives=objectives,
             occurred_at=clock.to_iso(event["occurred_at_micros"]),
             outcome=event["outcome"],
             pact=_pact(event, verdict),

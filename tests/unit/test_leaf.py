@@ -20,6 +20,7 @@ from pactstream.ledger.leaf import (
     BuiltLeaf,
     Leaf,
     LeafError,
+    LeafObjectives,
     LeafVerdict,
     LeafViolation,
     PactRef,
@@ -372,6 +373,10 @@ def changed(**members: Any) -> bytes:
         changed(occurredAt="2026-05-13T10:00:00Z"),
         changed(tokenCount=-1),
         changed(type=""),
+        changed(confidence=101),
+        changed(objectives={"model": "gpt"}),
+        changed(objectives={"latencyP95Ms": 0}),
+        changed(attestation="x" * 8_193),
         changed(commitments={}),
         changed(commitments={"a": "short"}),
         changed(source={"topic": "t", "partition": 0, "offset": 1}),
@@ -394,7 +399,7 @@ def test_a_number_beyond_the_safe_range_is_no_leaf() -> None:
 
 @pytest.mark.parametrize(
     "struct",
-    [Leaf, LeafVerdict, LeafViolation, PactRef, Source, SegmentHeader, SegmentSource],
+    [Leaf, LeafObjectives, LeafVerdict, LeafViolation, PactRef, Source, SegmentHeader, SegmentSource],
     ids=lambda struct: struct.__name__,
 )
 def test_fields_stand_in_canonical_order(struct: type[msgspec.Struct]) -> None:
