@@ -1,8 +1,8 @@
 """Public keys as a JWK Set (RFC 7517): what a verifier needs, current and retired keys alike.
 
-Two members are ours; others ignore them, as RFC 7517 section 4 has them do. `retiredAt` (RFC 3339): what the key
-signed later is refused. `until`, of a compromised ledger key: for each log's origin, the largest tree that it may
-vouch for.
+Two members are ours; others ignore them, as RFC 7517 section 4 has them do. `retiredAt` (RFC 3339): what the
+key signed later is refused. `until`, of a compromised ledger key: for each log's origin, the largest tree
+that it may vouch for.
 """
 
 from __future__ import annotations
