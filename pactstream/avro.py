@@ -2,7 +2,8 @@
 
 The ids are fixed in `schemas/registry.json`, so that neither side needs a registry at run time. A record is
 written with the newest version of its schema and read with the version that its id names, resolved to the
-newest (Avro 1.12, "Schema Resolution").
+newest (Avro 1.12, "Schema Resolution"). Where writer and reader have one version, generated code does the work
+(`pactstream/avro_code.py`); fastavro resolves between versions.
 """
 
 from __future__ import annotations
@@ -12,18 +13,15 @@ import struct
 from collections.abc import Mapping
 from functools import cache
 from io import BytesIO
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import fastavro
 
-from pactstream import schema_files
+from pactstream import avro_code, schema_files
 from pactstream.errors import Fatal, InvalidInput
 
 MAGIC = 0
 HEADER_BYTES = 5
-
-# What fastavro raises on bytes that are not what the schema says.
-_DECODE_FAULTS = (EOFError, IndexError, KeyError, OverflowError, TypeError, ValueError, struct.error)
 
 
 class RegisteredSchema(NamedTuple):
@@ -58,14 +56,13 @@ def encode(name: str, record: Mapping[str, Any]) -> bytes:
     Raises:
         InvalidInput: a field is missing or has the wrong type.
     """
-    latest = _latest()[name]
-    out = BytesIO()
-    out.write(struct.pack(">bI", MAGIC, latest.id))
+    head, code = _encoder(name)
+    pieces = [head]
     try:
-        fastavro.schemaless_writer(out, latest.schema, record)
-    except _DECODE_FAULTS as error:
-        raise InvalidInput(f"not a {name}: {error}") from error
-    return out.getvalue()
+        code(record, pieces.append)
+        return b"".join(pieces)
+    except avro_code.FAULTS as error:
+        raise InvalidInput(f"not a {name}: {type(error).__name__} {error}") from error
 
 
 def decode(data: bytes | None) -> tuple[str, dict[str, Any]]:
@@ -80,16 +77,15 @@ def decode(data: bytes | None) -> tuple[str, dict[str, Any]]:
     writer = _by_id().get(schema_id)
     if writer is None:
         raise InvalidInput(f"schema id {schema_id} is not in schemas/registry.json")
-    reader = _latest()[writer.name]
-    body = BytesIO(data)
-    body.seek(HEADER_BYTES)
     try:
-        record = fastavro.schemaless_reader(body, writer.schema, None if reader is writer else reader.schema)
-    except _DECODE_FAULTS as error:
+        record, end = _decoder(schema_id)(data, HEADER_BYTES)
+    except avro_code.FAULTS as error:
         raise InvalidInput(f"not a {writer.name}: {type(error).__name__} {error}".rstrip()) from error
-    if body.read(1):
+    if end > len(data):
+        raise InvalidInput(f"not a {writer.name}: it is cut off")
+    if end < len(data):
         raise InvalidInput(f"bytes follow the {writer.name}")
-    return writer.name, cast(dict[str, Any], record)
+    return writer.name, record
 
 
 def decode_as(name: str, data: bytes | None) -> dict[str, Any]:
@@ -109,6 +105,28 @@ def _load(entry: Mapping[str, Any]) -> RegisteredSchema:
     # Each version is parsed with a private set of names: two versions share theirs.
     schema = fastavro.parse_schema(json.loads(text), named_schemas={})
     return RegisteredSchema(entry["id"], entry["subject"], entry["version"], entry["name"], text, schema)
+
+
+@cache
+def _encoder(name: str) -> tuple[bytes, avro_code.Encode]:
+    latest = _latest()[name]
+    return struct.pack(">bI", MAGIC, latest.id), avro_code.encoder(json.loads(latest.text))
+
+
+@cache
+def _decoder(schema_id: int) -> avro_code.Decode:
+    writer = _by_id()[schema_id]
+    reader = _latest()[writer.name]
+    return avro_code.decoder(json.loads(writer.text)) if reader is writer else _resolving(writer, reader)
+
+
+def _resolving(writer: RegisteredSchema, reader: RegisteredSchema) -> avro_code.Decode:
+    def decode(data: bytes, at: int) -> tuple[Any, int]:
+        body = BytesIO(data)
+        body.seek(at)
+        return fastavro.schemaless_reader(body, writer.schema, reader.schema), body.tell()
+
+    return decode
 
 
 @cache

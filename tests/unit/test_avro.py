@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pactstream import avro
+from pactstream import avro, avro_code
 from pactstream.errors import InvalidInput
 
 CHAIN = {"sequence": 7, "head": bytes(range(32))}
@@ -39,6 +40,22 @@ def test_other_bytes_are_refused(data: bytes | None, says: str) -> None:
 def test_another_schema_than_expected_is_refused() -> None:
     with pytest.raises(InvalidInput, match="expected a Score, found a AgentChain"):
         avro.decode_as("Score", avro.encode("AgentChain", CHAIN))
+
+
+def test_an_older_version_is_read_in_the_newest_shape() -> None:
+    batches = [one for one in avro.registered() if one.name == "TelemetryBatch"]
+    event = {"type": "session_start", "event_id": "e", "session_id": "s", "occurred_at_micros": 1}
+    batch = dict.fromkeys(("tenant_id", "tenant_pseudonym", "agent_id", "key_id", "request_id"), "x")
+    record = {**batch, "received_at_micros": 2, "events": [event]}
+    newest = avro.decode(avro.encode("TelemetryBatch", record))
+    for one in batches:
+        pieces: list[bytes] = []
+        avro_code.encoder(json.loads(one.text))(record, pieces.append)
+        data = b"\0" + one.id.to_bytes(4, "big") + b"".join(pieces)
+        assert avro.decode(data) == newest
+        for wrong in (data[:-1], data + b"x"):
+            with pytest.raises(InvalidInput):
+                avro.decode(wrong)
 
 
 def test_a_record_that_does_not_fit_is_refused() -> None:
