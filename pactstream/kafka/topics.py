@@ -17,6 +17,7 @@ EVALUATED = "telemetry.evaluated"
 PACTS = "pacts"
 TENANTS = "tenants"
 EVALUATOR_STATE = "evaluator.state"
+HOLDS = "evaluator.holds"
 WINDOWS = "behaviour.windows"
 ANOMALIES = "anomalies"
 PAGES = "pages"
@@ -34,6 +35,17 @@ _COMPACTED = {
     "min.compaction.lag.ms": "60000",
     "segment.ms": str(_DAY_MS),
     "delete.retention.ms": str(TOMBSTONE_MS),
+}
+HOLDS_MS = 2 * 3_600_000
+"""Holds are kept for this long, and none is made for longer (`MAX_HOLD_SECONDS` in the evaluator)."""
+
+# What is restored is what has not been compacted or dropped yet: short segments keep it short.
+_HELD = {
+    "cleanup.policy": "compact,delete",
+    "retention.ms": str(HOLDS_MS),
+    "segment.ms": "600000",
+    "min.compaction.lag.ms": "60000",
+    "delete.retention.ms": str(HOLDS_MS),
 }
 _TIMEOUT_SECONDS = 30.0
 
@@ -63,6 +75,7 @@ TOPICS = (
     Topic(PACTS, _COMPACTED, sharded=False),
     Topic(TENANTS, _COMPACTED, sharded=False),
     Topic(EVALUATOR_STATE, _COMPACTED),
+    Topic(HOLDS, _HELD),
     Topic(WINDOWS, _kept(days=30)),
     Topic(ANOMALIES, _kept(days=90)),
     Topic(PAGES, _kept(days=30)),
