@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from pactstream import avro, clock
-from pactstream.ledger.leaf import GENESIS, AgentHead, Source, build_leaf
+from pactstream.ledger.leaf import GENESIS, AgentHead, BuiltLeaf, Source, build_leaf
 from pactstream.pacts import Verdict
 from pactstream.pacts.verdict import Violation
 
@@ -72,6 +72,29 @@ class Evaluated:
         """Key and value of the agent's next record."""
         identity = agent_id(agent)
         received_at = START_MICROS + self._batches * 10_000
+        events = list(self._events(agent, identity, size, clock.to_iso(received_at)))
+        return self._record(identity, received_at, events)
+
+    def erasure(self, agent: int) -> tuple[bytes, bytes]:
+        """Key and value of a record that erases all of the agent's values before it; no values of its own."""
+        identity = agent_id(agent)
+        received_at = START_MICROS + self._batches * 10_000
+        head = self._heads.get(agent, GENESIS)
+        said = dict.fromkeys(event(event_id(agent, head.sequence + 1), 0)) | {
+            "type": "erasure",
+            "event_id": event_id(agent, head.sequence + 1),
+            "session_id": "",
+            "occurred_at_micros": received_at,
+        }
+        built = self._built(identity, said, None, 0, clock.to_iso(received_at), head)
+        self._heads[agent] = built.head
+        return self._record(identity, received_at, [_evaluated(said, built)])
+
+    def batches(self, count: int, *, agents: int = 3, size: int = 5) -> list[tuple[bytes, bytes]]:
+        """The next `count` records, the agents in turn."""
+        return [self.batch(number % agents, size) for number in range(count)]
+
+    def _record(self, identity: str, received_at: int, events: list[dict[str, Any]]) -> tuple[bytes, bytes]:
         record = {
             "tenant_id": "tenant-1",
             "tenant_pseudonym": TENANT,
@@ -80,33 +103,44 @@ class Evaluated:
             "source_topic": "telemetry.batches",
             "source_partition": self._partition,
             "source_offset": self._batches,
-            "events": list(self._events(agent, identity, size, clock.to_iso(received_at))),
+            "events": events,
         }
         self._batches += 1
         return identity.encode(), avro.encode("EvaluatedBatch", record)
-
-    def batches(self, count: int, *, agents: int = 3, size: int = 5) -> list[tuple[bytes, bytes]]:
-        """The next `count` records, the agents in turn."""
-        return [self.batch(number % agents, size) for number in range(count)]
 
     def _events(self, agent: int, identity: str, size: int, received_at: str) -> Iterator[dict[str, Any]]:
         for index in range(size):
             head = self._heads.get(agent, GENESIS)
             said = event(event_id(agent, head.sequence + 1), head.sequence)
-            verdict = _INVALID if index == 4 else _VALID
-            built = build_leaf(
-                said,
-                verdict if said["type"] == "tool_call" else None,
-                agent_id=identity,
-                tenant=TENANT,
-                received_at=received_at,
-                source=Source(index, self._batches, self._partition, "telemetry.batches"),
-                head=head,
-            )
+            verdict = (_INVALID if index == 4 else _VALID) if said["type"] == "tool_call" else None
+            built = self._built(identity, said, verdict, index, received_at, head)
             self._heads[agent] = built.head
-            yield {
-                "event_id": event_id(agent, head.sequence + 1),
-                "sequence": built.head.sequence,
-                "leaf": built.leaf,
-                "private": built.private,
-            }
+            yield _evaluated(said, built)
+
+    def _built(
+        self,
+        identity: str,
+        said: dict[str, Any],
+        verdict: Verdict | None,
+        index: int,
+        received_at: str,
+        head: AgentHead,
+    ) -> BuiltLeaf:
+        return build_leaf(
+            said,
+            verdict,
+            agent_id=identity,
+            tenant=TENANT,
+            received_at=received_at,
+            source=Source(index, self._batches, self._partition, "telemetry.batches"),
+            head=head,
+        )
+
+
+def _evaluated(said: dict[str, Any], built: BuiltLeaf) -> dict[str, Any]:
+    return {
+        "event_id": said["event_id"],
+        "sequence": built.head.sequence,
+        "leaf": built.leaf,
+        "private": built.private,
+    }

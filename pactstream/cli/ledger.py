@@ -97,12 +97,12 @@ def rebuild(
     ours = settings.load(settings.ClickHouseSettings)
     if into == ours.clickhouse_database:
         raise Fatal(f"{into} is the database in use: rebuild into another one, then let the services use that")
-    os.environ["PACTSTREAM_CLICKHOUSE_DATABASE"] = into
-    migrate.apply(settings.load(settings.ClickHouseSettings))
+    migrate.apply(ours.model_copy(update={"clickhouse_database": into}))
     # Each service knows its own tables. They are no part of this package: so they run as programs.
+    environment = {**os.environ, "PACTSTREAM_CLICKHOUSE_DATABASE": into}
     arguments = [] if published is None else ["--from", published]
     for program in (["ledger_sealer.rebuild", *arguments], ["score_aggregator.rebuild"]):
-        done = subprocess.run([sys.executable, "-m", *program], check=False)
+        done = subprocess.run([sys.executable, "-m", *program], env=environment, check=False)
         if done.returncode:
             raise typer.Exit(done.returncode)
     typer.echo(f"{into} is complete; check it with `pactstream ledger verify`, then let the services use it")
