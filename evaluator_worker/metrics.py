@@ -9,9 +9,11 @@ from evaluator_worker.judging import Outcome
 VERDICTS = Counter("pactstream_verdicts_total", "Calls judged, by verdict.", ["verdict"])
 DUPLICATES = Counter("pactstream_duplicate_events_total", "Events left out: judged before under the same id.")
 REFUSED = Counter("pactstream_refused_events_total", "Events put in the dead letter queue one by one.")
-
-
 CROSSINGS = Counter("pactstream_window_crossings_total", "Windows that a call took beyond their limit.")
+PREFLIGHTS = Counter(
+    "pactstream_evaluator_preflights_total", "Pre-flight questions answered, or not.", ["answer"]
+)
+RELEASED = Counter("pactstream_holds_released_total", "Holds that their call has taken up.")
 
 
 def count(outcome: Outcome, events: int) -> None:
