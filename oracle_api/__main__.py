@@ -20,8 +20,9 @@ def main() -> int:
     try:
         ours = settings.load(OracleSettings)
         logs.configure("oracle_api", ours.log_level)
-        with ClickHouse(ours) as database, closing(TenantStandings(TenantDirectory(ours))) as standings:
-            parts = wiring.build(ours, database, standings)
+        directory = TenantDirectory(ours)
+        with ClickHouse(ours) as database, closing(TenantStandings(directory)) as standings:
+            parts = wiring.build(ours, database, standings, directory)
             return server.serve(create_app(parts), ours.bind_host, ours.oracle_port, parts.feed.close)
     except Fatal as error:
         sys.stderr.write(f"oracle_api: {error}\n")

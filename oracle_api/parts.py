@@ -7,15 +7,22 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
+from oracle_api.access import Keys
 from oracle_api.feed import EventSource, Feed
 from oracle_api.reports import Form, Reports
 from oracle_api.standing import Standings
-from oracle_api.state import Checkpoint
+from oracle_api.state import Checkpoint, Event, Share
 from pactstream.web import RateLimiter
 
 
 class Ledgers(EventSource, Protocol):
     """All that is read: `store.Store` in production."""
+
+    async def violations(self, agent_id: UUID, below_sequence: int, limit: int) -> Sequence[Event]:
+        """The agent's last `limit` violating calls before `below_sequence`, newest first."""
+
+    async def compared(self, agent_id: UUID, pseudonym: str, days: int) -> tuple[Share, Share]:
+        """The agent's calls of the last `days` days: those for one tenant, and all of them."""
 
     async def checkpoint(self, log: int) -> Checkpoint | None:
         """The newest checkpoint of one log; None if it has none."""
@@ -33,6 +40,7 @@ class Parts:
 
     store: Ledgers
     standings: Standings
+    keys: Keys
     reports: Reports
     feed: Feed
     jwks: Form

@@ -40,7 +40,7 @@ def build(
         "pactCompliance": _compliance(state.score),
         "sampleSize": state.score.bound_calls if state.score else 0,
         "observation": _observation(state.score),
-        "recentViolations": [_violation(one) for one in state.recent_violations],
+        "recentViolations": [violation(one) for one in state.recent_violations],
         "ledger": {
             "head": _head(state.head, deployment),
             "checkpoint": None if state.checkpoint is None else state.checkpoint.note,
@@ -102,7 +102,8 @@ def _observation(score: Score | None) -> dict[str, Any] | None:
     }
 
 
-def _violation(event: Event) -> dict[str, Any]:
+def violation(event: Event) -> dict[str, Any]:
+    """A violating call as reports and pages list it."""
     return {
         "eventId": event.event_id,
         "sequence": event.sequence,

@@ -48,16 +48,16 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A signed report as JSON and as JWT."""
+    """A signed report as JSON and as JWT, and what it says."""
 
+    state: AgentState
+    standing: Standing
     json: Form
     jwt: Form
 
 
 @dataclass(slots=True)
 class _Entry:
-    state: AgentState
-    standing: Standing
     issued: Issued
     issued_at: float
     checked_at: float
@@ -85,6 +85,8 @@ class Signer:
             lifetime_seconds=self.lifetime_seconds,
         )
         return Issued(
+            state,
+            standing,
             form(canonical.dumps(sign_report(claims, self.keys))),
             form(sign_jwt(claims, self.keys[0]).encode()),
         )
@@ -108,7 +110,7 @@ class Reports:
             return None
         age = clock.monotonic_seconds() - entry.checked_at
         # A pause shows at once, whatever the age: standings are followed, not asked for.
-        if age > _SERVE_SECONDS or self._standings.of(agent_id) != entry.standing:
+        if age > _SERVE_SECONDS or self._standings.of(agent_id) != entry.issued.standing:
             return None
         if age > _CHECK_SECONDS:
             self._look(agent_id)
@@ -150,7 +152,7 @@ class Reports:
         if entry is None or not self._holds(entry, state, standing, now):
             # In a thread: others' reports are answered meanwhile.
             issued = await asyncio.to_thread(self._signer.sign, state, standing)
-            entry = _Entry(state, standing, issued, issued_at=now, checked_at=now)
+            entry = _Entry(issued, issued_at=now, checked_at=now)
             self._entries[agent_id] = entry
         entry.checked_at = now
         self._entries.move_to_end(agent_id)
@@ -161,7 +163,8 @@ class Reports:
     def _holds(self, entry: _Entry, state: AgentState, standing: Standing, now: float) -> bool:
         """Whether the report still says what is so, and will for a while."""
         young = now - entry.issued_at < self._signer.lifetime_seconds / 2
-        return young and entry.standing == standing and entry.state.same_agent_state(state)
+        known = entry.issued
+        return young and known.standing == standing and known.state.same_agent_state(state)
 
     # Ids that nothing is known of are kept apart: made-up ones must not push out the reports of real agents.
 

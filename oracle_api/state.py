@@ -55,6 +55,16 @@ class Event(msgspec.Struct, frozen=True, rename="camel"):
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """An agent's calls in a window, all of them or one tenant's; the latency is None where none was told."""
+
+    calls: int
+    bound_calls: int
+    valid_calls: int
+    latency_p95_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
     """The agent's latest sealed leaf; `leaf_hash` is its RFC 6962 hash, hexadecimal."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import isnan
 from typing import Any, TypeVar
 from uuid import UUID
 
 import anyio
 
-from oracle_api.state import AgentState, Checkpoint, Event, Head, Score, Violation
+from oracle_api.state import AgentState, Checkpoint, Event, Head, Score, Share, Violation
 from pactstream import clock
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.errors import PactstreamError
@@ -45,8 +46,18 @@ SELECT sequence, toString(event_id), type, session_id, toUnixTimestamp64Micro(oc
     toUnixTimestamp64Micro(received_at), tool, outcome, latency_ms, bound, valid, severity,
     arrayZip(violations.param_path, violations.rule, violations.severity), violations_omitted, log, leaf_index
 FROM room_events
-WHERE agent_id = {agent:UUID} AND sequence > {after:UInt64} AND (valid = false OR NOT {violating:Bool})
+WHERE agent_id = {agent:UUID} AND sequence > {after:UInt64} AND sequence < {below:UInt64}
+    AND (valid = false OR NOT {violating:Bool})
 ORDER BY sequence DESC LIMIT {limit:UInt32}
+"""
+_COMPARED = """
+SELECT countIf(tenant = {tenant:String}), count(),
+    countIf(tenant = {tenant:String} AND bound), countIf(bound),
+    countIf(tenant = {tenant:String} AND bound AND valid), countIf(bound AND valid),
+    quantileTDigestIf(0.95)(latency_ms, tenant = {tenant:String} AND latency_ms IS NOT NULL),
+    quantileTDigestIf(0.95)(latency_ms, latency_ms IS NOT NULL)
+FROM room_events
+WHERE agent_id = {agent:UUID} AND type = 'tool_call' AND received_at >= now64(6) - toIntervalDay({days:UInt16})
 """
 _MAX_UINT64 = 2**64 - 1
 
@@ -68,6 +79,20 @@ class Store:
     async def latest_events(self, agent_id: UUID, after_sequence: int, limit: int) -> Sequence[Event]:
         """The agent's last `limit` events beyond `after_sequence`, oldest first."""
         return await self._in_thread(lambda: self._events(agent_id, after_sequence, limit))
+
+    async def violations(self, agent_id: UUID, below_sequence: int, limit: int) -> list[Event]:
+        """The agent's last `limit` violating calls before `below_sequence`, newest first."""
+        newest_last = await self._in_thread(
+            lambda: self._events(agent_id, 0, limit, below=below_sequence, violating=True)
+        )
+        return newest_last[::-1]
+
+    async def compared(self, agent_id: UUID, pseudonym: str, days: int) -> tuple[Share, Share]:
+        """The agent's calls of the last `days` days: those for one tenant, and all of them."""
+        rows = await self._in_thread(
+            partial(self._rows, _COMPARED, agent=agent_id, tenant=pseudonym, days=days)
+        )
+        return _share(rows[0][0::2]), _share(rows[0][1::2])
 
     async def checkpoint(self, log: int) -> Checkpoint | None:
         """The newest checkpoint of one log; None if it has none."""
@@ -91,8 +116,10 @@ class Store:
     def _rows(self, sql: str, **parameters: object) -> list[tuple[Any, ...]]:
         return self._database.rows(sql + _LIMITS, parameters)
 
-    def _events(self, agent_id: UUID, after: int, limit: int, *, violating: bool = False) -> list[Event]:
-        rows = self._rows(_EVENTS, agent=agent_id, after=after, limit=limit, violating=violating)
+    def _events(
+        self, agent_id: UUID, after: int, limit: int, *, below: int = _MAX_UINT64, violating: bool = False
+    ) -> list[Event]:
+        rows = self._rows(_EVENTS, agent=agent_id, after=after, below=below, limit=limit, violating=violating)
         return [_event(row) for row in reversed(rows)]
 
     def _agent_state(self, agent_id: UUID) -> AgentState | None:
@@ -132,6 +159,11 @@ class Store:
     def _checkpoints(self) -> list[Checkpoint]:
         logs = [log for (log,) in self._rows(_LOGS)]
         return [one for one in map(self._checkpoint, logs) if one is not None]
+
+
+def _share(row: Sequence[Any]) -> Share:
+    calls, bound, valid, latency = row
+    return Share(calls, bound, valid, None if latency is None or isnan(latency) else latency)
 
 
 def _event(row: Sequence[Any]) -> Event:

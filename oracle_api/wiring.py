@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from oracle_api.access import Keys
 from oracle_api.feed import Feed
 from oracle_api.parts import Parts
 from oracle_api.reports import Reports, Signer, form
@@ -15,16 +16,16 @@ from pactstream.signing.keys import load_retired
 from pactstream.web import RateLimiter
 
 
-def build(settings: OracleSettings, database: ClickHouse, standings: Standings) -> Parts:
+def build(settings: OracleSettings, database: ClickHouse, standings: Standings, keys: Keys) -> Parts:
     """The parts on real ClickHouse and real keys.
 
     Raises:
         Fatal: the signing keys are missing, exposed or malformed.
     """
-    keys = settings.report_keys()
+    signing = settings.report_keys()
     retired = load_retired(settings.key_dir, "report")
     store = Store(database)
-    signer = Signer(keys, settings.issuer_name, settings.deployment, settings.oracle_report_seconds)
+    signer = Signer(signing, settings.issuer_name, settings.deployment, settings.oracle_report_seconds)
     feed = Feed(
         store,
         deployment=settings.deployment,
@@ -36,9 +37,10 @@ def build(settings: OracleSettings, database: ClickHouse, standings: Standings) 
     return Parts(
         store=store,
         standings=standings,
+        keys=keys,
         reports=Reports(store, signer, standings),
         feed=feed,
-        jwks=form(canonical.dumps(jwks_document([key.public for key in keys], retired))),
+        jwks=form(canonical.dumps(jwks_document([key.public for key in signing], retired))),
         limiter=RateLimiter(settings.oracle_requests_per_minute, settings.oracle_burst),
         deployment=settings.deployment,
         max_age_seconds=settings.oracle_max_age_seconds,

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from oracle_api.standing import Standing
-from oracle_api.state import AgentState, Checkpoint, Event, Head, Score, Violation
+from oracle_api.state import AgentState, Checkpoint, Event, Head, Score, Share, Violation
 from pactstream import clock
+from pactstream.control.tenants import ApiKey, Scope, Tenant, new_key
 from pactstream.errors import Retryable
 
 AGENT = UUID("76cf31d6-ffe3-4a5c-8748-021114aa8066")
@@ -79,6 +80,21 @@ class FakeStandings:
         return self.standing
 
 
+class FakeKeys:
+    """Keys of tenants, as the directory finds them."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, tuple[Tenant, ApiKey]] = {}
+
+    def add(self, tenant: Tenant, *scopes: Scope, **fields: int) -> str:
+        key, record = new_key(label="test", scopes=scopes, now_micros=0, **fields)
+        self.known[key] = (tenant, record)
+        return key
+
+    def find_key(self, presented: str) -> tuple[Tenant, ApiKey] | None:
+        return self.known.get(presented)
+
+
 class FakeStore:
     """Knows one agent; counts how often it is asked; may be down."""
 
@@ -96,6 +112,15 @@ class FakeStore:
         self._answer()
         known = self.events if agent_id == AGENT else []
         return [one for one in known if one.sequence > after_sequence][-limit:]
+
+    async def violations(self, agent_id: UUID, below_sequence: int, limit: int) -> list[Event]:
+        self._answer()
+        known = self.events if agent_id == AGENT else []
+        return [one for one in known[::-1] if one.sequence < below_sequence and not one.valid][:limit]
+
+    async def compared(self, agent_id: UUID, pseudonym: str, days: int) -> tuple[Share, Share]:
+        self._answer()
+        return Share(4, 4, 3, 142.0), Share(10, 9, 8, None)
 
     async def checkpoint(self, log: int) -> Checkpoint | None:
         self._answer()

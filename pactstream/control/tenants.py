@@ -20,7 +20,7 @@ from pactstream.kafka import topics
 from pactstream.kafka.table import Table
 from pactstream.settings import KafkaSettings
 
-Scope: TypeAlias = Literal["telemetry:write", "preflight", "pacts:read", "pacts:write"]
+Scope: TypeAlias = Literal["telemetry:write", "preflight", "pacts:read", "pacts:write", "trust:private"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 AgentStatus: TypeAlias = Literal["active", "paused", "revoked"]
 KeyState: TypeAlias = Literal["valid", "expired", "revoked"]

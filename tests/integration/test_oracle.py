@@ -20,6 +20,7 @@ from oracle_api import wiring
 from oracle_api.app import create_app
 from oracle_api.settings import OracleSettings
 from oracle_api.standing import TenantStandings
+from oracle_api.state import Share
 from oracle_api.store import LISTED_VIOLATIONS, RECENT_VIOLATIONS, Store
 from pactstream import clock
 from pactstream.clickhouse.client import ClickHouse
@@ -32,7 +33,7 @@ from pactstream.signing.report import verify_report
 from tests.asgi import ask
 from tests.kafka_tools import produce
 from tests.oracle_process import oracle, prepared, variables
-from tests.oracle_states import FakeStandings
+from tests.oracle_states import FakeKeys, FakeStandings
 from tests.oracle_tools import ATLAS, DEPLOYMENT, History, Told, atlas_day
 from tests.stack import ClickHouseAddress, eventually
 
@@ -55,7 +56,7 @@ def database(settings: OracleSettings) -> Iterator[ClickHouse]:
 def test_atlas_is_reported_in_full_and_verifies(settings: OracleSettings, database: ClickHouse) -> None:
     history = History(database)
     history.tell(atlas_day())
-    app = create_app(wiring.build(settings, database, FakeStandings()))
+    app = create_app(wiring.build(settings, database, FakeStandings(), FakeKeys()))
     answer, jwks = ask(app, TRUST), ask(app, "/.well-known/jwks.json").json()
     report = verify_report(answer.content, jwks, issuer=DEPLOYMENT, now_micros=clock.now_micros())
     assert report["score"]["composite"] == 96
@@ -85,7 +86,7 @@ def test_only_what_a_checkpoint_covers_is_called_the_head(
 ) -> None:
     history = History(database)
     history.tell([Told("session_start")], seal=False, score=False)
-    app = create_app(wiring.build(settings, database, FakeStandings()))
+    app = create_app(wiring.build(settings, database, FakeStandings(), FakeKeys()))
     assert ask(app, TRUST).status_code == 404  # nothing signed and nothing scored yet
 
     history.seal()
@@ -130,15 +131,37 @@ def test_reading_is_bounded_however_much_there_is(settings: OracleSettings, data
     state = asyncio.run(store.agent_state(ATLAS))
     assert state is not None
     assert [one.sequence for one in state.recent_violations] == list(range(50, 50 - RECENT_VIOLATIONS, -1))
-    app = create_app(wiring.build(settings, database, FakeStandings()))
+    app = create_app(wiring.build(settings, database, FakeStandings(), FakeKeys()))
     assert ask(app, TRUST).status_code == 200
+
+
+def test_violations_and_a_tenants_share_come_from_the_ledger(
+    settings: OracleSettings, database: ClickHouse
+) -> None:
+    broken = (("amount", "maxAmount", "major"),)
+    History(database, now_micros=clock.now_micros()).tell(
+        [
+            Told("tool_call", tool="pay", broken=broken if n % 3 == 0 else (), latency_ms=float(n))
+            for n in range(30)
+        ]
+    )
+    store = Store(database)
+    page = asyncio.run(store.violations(ATLAS, 20, 3))
+    assert [one.sequence for one in page] == [19, 16, 13]
+    own, every = asyncio.run(store.compared(ATLAS, "tenant-pseudonym", 1))
+    assert own == every
+    assert (own.calls, own.bound_calls, own.valid_calls) == (30, 30, 20)
+    assert own.latency_p95_ms is not None
+    assert 26 <= own.latency_p95_ms <= 29
+    stranger, every = asyncio.run(store.compared(ATLAS, "tenant-other", 1))
+    assert (stranger, every.calls) == (Share(0, 0, 0, None), 30)
 
 
 def test_each_log_has_its_newest_checkpoint(settings: OracleSettings, database: ClickHouse) -> None:
     history = History(database)
     for _ in range(3):
         history.tell([Told("session_start")])
-    app = create_app(wiring.build(settings, database, FakeStandings()))
+    app = create_app(wiring.build(settings, database, FakeStandings(), FakeKeys()))
     (entry,) = ask(app, "/api/v1/ledger/checkpoint").json()["checkpoints"]
     assert (entry["origin"], entry["treeSize"]) == (f"{DEPLOYMENT}/ledger/0", 3)
     assert ask(app, "/api/v1/ledger/checkpoint?log=0").text == entry["checkpoint"]
@@ -148,7 +171,7 @@ def test_each_log_has_its_newest_checkpoint(settings: OracleSettings, database: 
 def test_without_clickhouse_it_is_not_ready_and_says_when_to_come_back(settings: OracleSettings) -> None:
     elsewhere = settings.model_copy(update={"clickhouse_port": 1})
     with ClickHouse(elsewhere) as database:
-        app = create_app(wiring.build(elsewhere, database, FakeStandings()))
+        app = create_app(wiring.build(elsewhere, database, FakeStandings(), FakeKeys()))
         answer = ask(app, TRUST)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
         assert ask(app, "/readyz").status_code == 503
@@ -158,7 +181,10 @@ def test_without_clickhouse_it_is_not_ready_and_says_when_to_come_back(settings:
 
 def test_without_the_tables_it_is_not_ready(settings: OracleSettings, database: ClickHouse) -> None:
     database.command("DROP TABLE scores")
-    assert ask(create_app(wiring.build(settings, database, FakeStandings())), "/readyz").status_code == 503
+    assert (
+        ask(create_app(wiring.build(settings, database, FakeStandings(), FakeKeys())), "/readyz").status_code
+        == 503
+    )
 
 
 def test_a_stop_ends_open_streams_and_exits_zero(settings: OracleSettings, database: ClickHouse) -> None:

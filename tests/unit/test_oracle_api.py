@@ -24,7 +24,17 @@ from pactstream.signing.keys import SigningKey, create_keys, load_retired, rotat
 from pactstream.signing.report import ReportError, verify_jwt, verify_report
 from pactstream.web import RateLimiter
 from tests.asgi import ask, ask_async
-from tests.oracle_states import AGENT, CHECKPOINT, HEAD, SCORE, STATE, STRANGER, FakeStandings, FakeStore
+from tests.oracle_states import (
+    AGENT,
+    CHECKPOINT,
+    HEAD,
+    SCORE,
+    STATE,
+    STRANGER,
+    FakeKeys,
+    FakeStandings,
+    FakeStore,
+)
 
 TRUST = f"/api/v1/trust/{AGENT}"
 ISSUER = "oracle.test"
@@ -51,6 +61,7 @@ def build(
     keys: tuple[SigningKey, ...],
     jwks: object = None,
     standings: FakeStandings | None = None,
+    known: FakeKeys | None = None,
     **options: int,
 ) -> FastAPI:
     standings = standings or FakeStandings()
@@ -59,6 +70,7 @@ def build(
         Parts(
             store=store,
             standings=standings,
+            keys=known or FakeKeys(),
             reports=Reports(store, signer, standings),
             feed=Feed(
                 store,
@@ -370,6 +382,10 @@ def test_the_api_describes_itself(app: FastAPI) -> None:
     assert set(described["paths"]) == {
         "/api/v1/trust/{agentId}",
         "/api/v1/trust/{agentId}/events",
+        "/api/v1/trust/{agentId}/violations",
+        "/api/v1/trust/{agentId}/badge.svg",
+        "/api/v1/trust/{agentId}/compare",
+        "/api/v1/trust/batch",
         "/.well-known/jwks.json",
         "/api/v1/ledger/checkpoint",
     }
