@@ -1,0 +1,207 @@
+"""The sealer's third loop on real Kafka: sealed segments become files that a stranger verifies."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event
+
+import pytest
+from prometheus_client import REGISTRY
+
+from ledger_sealer import publisher as loop
+from ledger_sealer import wiring
+from ledger_sealer.publisher import GROUP
+from pactstream.kafka import config
+from pactstream.ledger import files
+from pactstream.ledger.pins import PinBook
+from pactstream.ledger.published import Result
+from pactstream.ledger.verification import Verification, source
+from pactstream.signing.keys import load_keys, rotate_keys
+from tests.sealer_stack import Setup, build, running
+from tests.sealer_tools import Evaluated
+from tests.stack import ClickHouseAddress, eventually
+
+LOG_0, LOG_1 = "test.example/ledger/0", "test.example/ledger/1"
+TIMEOUT_SECONDS = 60
+
+
+@pytest.fixture
+def setup(
+    kafka_bootstrap: str, topic_prefix: str, clickhouse_database: ClickHouseAddress, tmp_path: Path
+) -> Iterator[Setup]:
+    with build(
+        kafka_bootstrap,
+        topic_prefix,
+        clickhouse_database,
+        tmp_path / "keys",
+        key_dir=tmp_path / "keys",
+        tiles_dir=tmp_path / "published",
+        publish_interval_seconds=0.05,
+    ) as made:
+        yield made
+
+
+def publisher(setup: Setup, directory: Path | None = None) -> Callable[[Event], None]:
+    where = directory or setup.settings.tiles_dir
+    assert where is not None
+    return wiring.build_publisher(setup.settings, setup.key, setup.database, where).run
+
+
+def verify(directory: Path, state: Path) -> dict[str, Result]:
+    """What a stranger finds who remembers in `state`."""
+    results = Verification(str(directory), source(str(directory)), PinBook(state)).run()
+    assert [str(finding) for one in results for finding in one.findings] == []
+    return {one.origin: one for one in results}
+
+
+def sizes(directory: Path, tmp_path: Path) -> dict[str, int]:
+    if not (directory / "ledger/keys").exists():
+        return {}
+    return {
+        origin: one.checkpoint.size if one.checkpoint else 0
+        for origin, one in verify(directory, tmp_path / "state").items()
+    }
+
+
+def wait_for(directory: Path, tmp_path: Path, expected: dict[str, int]) -> None:
+    eventually(lambda: sizes(directory, tmp_path) == expected, TIMEOUT_SECONDS, 0.1)
+
+
+def test_what_is_sealed_is_published_and_verifies(setup: Setup, tmp_path: Path) -> None:
+    one, two = Evaluated(), Evaluated(1)
+    with running(setup.sealer(), publisher(setup)):
+        for part in range(1, 4):
+            setup.write(one.batches(20))
+            setup.write(two.batches(4), partition=1)
+            wait_for(tmp_path / "published", tmp_path, {LOG_0: 100 * part, LOG_1: 20 * part})
+    metric = REGISTRY.get_sample_value("pactstream_published_leaves", {"log": "1"})
+    assert metric == 60
+    # Begun again, it goes on after what is published.
+    with running(setup.sealer(), publisher(setup)):
+        setup.write(one.batches(20))
+        wait_for(tmp_path / "published", tmp_path, {LOG_0: 400, LOG_1: 60})
+    assert not list((tmp_path / "published").rglob("*.tmp"))
+
+
+def test_only_one_of_two_publishes_and_the_other_says_so(
+    setup: Setup, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second deployment on one directory, as a former holder that does not know: the lock keeps it out."""
+    monkeypatch.setattr(loop, "_LAST_RETRY_SECONDS", 0.2)
+    setup.write(Evaluated().batches(3))
+    setup.seal(15)
+    held = tmp_path / "published/ledger/0"
+    with caplog.at_level(logging.WARNING), running(publisher(setup)):
+        with files.held(held):
+            eventually(lambda: "another process uses the directory 0" in caplog.text, TIMEOUT_SECONDS)
+            assert "it publishes this log, and this process does not" in caplog.text
+            assert not (held / "checkpoint").exists()
+        wait_for(tmp_path / "published", tmp_path, {LOG_0: 15, LOG_1: 0})
+
+
+def test_a_lost_directory_is_filled_again_from_the_start(setup: Setup, tmp_path: Path) -> None:
+    published = tmp_path / "published"
+    source_0 = Evaluated()
+    setup.write(source_0.batches(30))
+    with running(setup.sealer(), publisher(setup)):
+        wait_for(published, tmp_path, {LOG_0: 150, LOG_1: 0})
+    shutil.rmtree(published)
+    shutil.rmtree(tmp_path / "state")  # who remembers calls it a rollback, until it is filled again
+    setup.write(source_0.batches(1))
+    with running(setup.sealer(), publisher(setup)):
+        wait_for(published, tmp_path, {LOG_0: 155, LOG_1: 0})
+
+
+def test_leaves_past_kafkas_retention_come_from_clickhouse(setup: Setup, tmp_path: Path) -> None:
+    source_0 = Evaluated()
+    setup.write(source_0.batches(30))
+    with running(setup.sealer(), setup.projector()):
+        setup.wait_for(150)
+    delete_records(setup, before=20)
+    with running(publisher(setup)):
+        wait_for(tmp_path / "published", tmp_path, {LOG_0: 150, LOG_1: 0})
+
+
+def test_a_disk_that_fails_is_waited_for_and_the_other_log_goes_on(
+    setup: Setup, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_LAST_RETRY_SECONDS", 0.2)
+    obstacle = tmp_path / "published/ledger/0/tile/0"
+    obstacle.parent.mkdir(parents=True)
+    obstacle.write_text("a file where a directory must be")
+    one, two = Evaluated(), Evaluated(1)
+    with caplog.at_level(logging.WARNING), running(setup.sealer(), publisher(setup)):
+        for part in range(1, 3):
+            setup.write(one.batches(4))
+            setup.write(two.batches(4), partition=1)
+            wait_for(tmp_path / "published", tmp_path, {LOG_0: 0, LOG_1: 20 * part})
+        assert "log 0 is not published" in caplog.text
+        obstacle.unlink()
+        wait_for(tmp_path / "published", tmp_path, {LOG_0: 40, LOG_1: 40})
+
+
+def test_another_history_under_our_name_stops_it(setup: Setup, tmp_path: Path) -> None:
+    """What is published is not what Kafka has: publishing on would fork the log."""
+    published = tmp_path / "published"
+    setup.write(Evaluated().batches(3))
+    with running(setup.sealer(), publisher(setup)):
+        wait_for(published, tmp_path, {LOG_0: 15, LOG_1: 0})
+    for path in (published / "ledger/0").rglob("15"):
+        path.write_bytes(path.read_bytes()[:-1] + b"\x00")
+    setup.write(Evaluated(1).batches(1), partition=1)
+    setup.write(Evaluated().batches(1))
+    with running(setup.sealer(), publisher(setup)) as failures:
+        eventually(lambda: failures, TIMEOUT_SECONDS)
+        assert "what is published is damaged" in str(failures.pop())
+
+
+def test_a_rotated_key_goes_on_and_both_verify(setup: Setup, tmp_path: Path) -> None:
+    """The sealer that began with the old key publishes what another one signs with the new key."""
+    published = tmp_path / "published"
+    source_0 = Evaluated()
+    with running(publisher(setup)):
+        with running(setup.sealer()):
+            setup.write(source_0.batches(3))
+            wait_for(published, tmp_path, {LOG_0: 15, LOG_1: 0})
+        assert setup.settings.tiles_dir is not None
+        rotate_keys(setup.settings.key_dir, "ledger", now_micros=1)
+        (new,) = load_keys(setup.settings.key_dir, "ledger")
+        with running(wiring.build(setup.settings, new).run):
+            setup.write(source_0.batches(3))
+            verifier = new.note_signer(LOG_0).verifier
+            eventually(
+                lambda: (
+                    f"{verifier.name} " in (published / "ledger/0/checkpoint").read_text()
+                    and "\n30\n" in (published / "ledger/0/checkpoint").read_text()
+                ),
+                TIMEOUT_SECONDS,
+            )
+            lines = eventually(
+                lambda: [one for one in (published / "ledger/keys").read_text().splitlines() if LOG_0 in one][
+                    1:
+                ],
+                TIMEOUT_SECONDS,
+            )
+    assert verifier.vkey() in lines
+    fresh = verify(published, tmp_path / "fresh")
+    assert fresh[LOG_0].leaves == 30
+
+
+def delete_records(setup: Setup, before: int) -> None:
+    """As retention does: records of log 0 below that offset go."""
+    from confluent_kafka import TopicPartition
+    from confluent_kafka.admin import AdminClient
+
+    from pactstream.kafka import topics
+
+    admin = AdminClient(config.client(setup.settings))
+    where = TopicPartition(topics.name(setup.settings, topics.EVALUATED), 0, before)
+    for done in admin.delete_records([where]).values():
+        done.result(30)
+
+
+def test_the_group_is_its_own() -> None:
+    assert GROUP == "ledger-publisher"
