@@ -15,6 +15,8 @@ from pydantic import SecretStr
 from ledger_sealer import wiring
 from ledger_sealer.projector import Projector
 from ledger_sealer.published import PublishedSegment, read_segment
+from ledger_sealer.rows import sealed_events
+from ledger_sealer.segment_source import SegmentSource
 from ledger_sealer.settings import SealerSettings
 from pactstream.clickhouse import migrate
 from pactstream.clickhouse.client import ClickHouse, Row
@@ -22,9 +24,11 @@ from pactstream.clickhouse.verify import LogReport, verify_ledger
 from pactstream.errors import Retryable
 from pactstream.kafka import topics
 from pactstream.ledger.audit import Finding
+from pactstream.ledger.tile_writer import TileWriter
 from pactstream.settings import ClickHouseSettings, KafkaSettings
 from pactstream.signing.keys import SigningKey, create_keys
 from tests.kafka_tools import create_topics, produce, read_all
+from tests.published_ledger import write
 from tests.sealer_tools import Evaluated
 from tests.stack import ClickHouseAddress, eventually
 
@@ -74,6 +78,24 @@ class Setup:
         """Every segment published, log by log."""
         messages = read_all(self.settings, topics.CHECKPOINTS)
         return [read_segment(message.value()) for message in messages]
+
+    def publish(self, directory: Path) -> None:
+        """The leaves, the checkpoint and the key of every log, as a web server serves them."""
+        writers: dict[int, TileWriter] = {}
+        files: dict[str, bytes] = {}
+        keys = []
+        for one in self.published():
+            log = one.header.source.partition
+            source = SegmentSource(self.settings, log)
+            events = sealed_events(one.header, source.read(one.header))
+            source.close()
+            if log not in writers:
+                keys.append(self.key.note_signer(one.header.origin).verifier.vkey())
+            writer = writers.setdefault(log, TileWriter())
+            for file in [*writer.extend([event["leaf"] for event in events]), *writer.edge()]:
+                files[f"ledger/{log}/{file.path}"] = file.data
+            files[f"ledger/{log}/checkpoint"] = one.note
+        write({**files, "ledger/keys": "".join(f"{key}\n" for key in keys).encode()}, directory)
 
     def seal(self, leaves: int) -> None:
         """Seal, without projecting, until that many leaves are published."""

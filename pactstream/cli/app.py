@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from pactstream import __version__
-from pactstream.cli import dlq, erase, keys, ledger, operate, pact, trust, verify, witness
+from pactstream.cli import disclose, dlq, erase, keys, ledger, operate, pact, trust, verify, witness
 from pactstream.errors import InvalidInput, PactstreamError
 
 EXIT_NOT_IN_ORDER = 1
@@ -26,6 +26,8 @@ app = typer.Typer(
 )
 operate.register(app)
 app.command()(erase.erase)
+app.command()(disclose.disclose)
+verify.app.command("disclosure")(disclose.verify)
 app.add_typer(pact.app, name="pact")
 app.add_typer(keys.app, name="keys")
 app.add_typer(ledger.app, name="ledger")

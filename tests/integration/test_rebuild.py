@@ -13,14 +13,10 @@ from confluent_kafka.admin import AdminClient
 
 from ledger_sealer.projector import Projector
 from ledger_sealer.rebuild import Rebuild
-from ledger_sealer.rows import sealed_events
-from ledger_sealer.segment_source import SegmentSource
 from pactstream import avro
 from pactstream.clickhouse import migrate
 from pactstream.errors import Fatal
 from pactstream.kafka import config, topics
-from pactstream.ledger.tile_writer import TileWriter
-from pactstream.ledger.tiles import Published
 from pactstream.ledger.verification import source
 from score_aggregator import table
 from score_aggregator.tally import Tally
@@ -114,22 +110,6 @@ def forget(setup: Setup, log: int, before: int) -> None:
         done.result(10)
 
 
-def publish(setup: Setup, directory: Path) -> None:
-    """The leaves and the checkpoint of every log, as a web server serves them."""
-    writers: dict[int, TileWriter] = {}
-    for one in setup.published():
-        log = one.header.source.partition
-        kafka = SegmentSource(setup.settings, log)
-        events = sealed_events(one.header, kafka.read(one.header))
-        kafka.close()
-        writer = writers.setdefault(log, TileWriter())
-        files = [*writer.extend([event["leaf"] for event in events]), *writer.edge()]
-        for file in [*files, Published("checkpoint", one.note)]:
-            target = directory / "ledger" / str(log) / file.path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(file.data)
-
-
 def test_from_kafka_every_table_is_the_same(setup: Setup, run: Run) -> None:
     leaves = fill(setup)
     before = contents(setup)
@@ -168,7 +148,7 @@ def test_erased_values_do_not_come_back(setup: Setup) -> None:
 def test_past_kafkas_retention_the_published_files_serve(setup: Setup, run: Run, tmp_path: Path) -> None:
     fill(setup)
     before = contents(setup)
-    publish(setup, tmp_path)
+    setup.publish(tmp_path)
     forget(setup, 0, 5)
     with other_database(setup) as other:
         name = other.settings.clickhouse_database
@@ -190,7 +170,7 @@ def test_past_kafkas_retention_the_published_files_serve(setup: Setup, run: Run,
 
 def test_files_of_another_history_are_refused(setup: Setup, tmp_path: Path) -> None:
     fill(setup, partitions=1)
-    publish(setup, tmp_path)
+    setup.publish(tmp_path)
     entries = tmp_path / "ledger/0/tile/entries/000.p"
     (file,) = entries.iterdir()
     file.write_bytes(file.read_bytes().replace(b"transfer_funds", b"transfer_fundz", 1))
