@@ -62,6 +62,11 @@ class Services:
         return self.data_dir / "keys"
 
     @property
+    def tiles_dir(self) -> Path:
+        """Where the sealer publishes the ledger, and the oracle serves it from."""
+        return self.data_dir / "published"
+
+    @property
     def kafka(self) -> KafkaSettings:
         """How to reach the services' topics."""
         return KafkaSettings(kafka_bootstrap=self.kafka_bootstrap, kafka_topic_prefix=self.topic_prefix)
@@ -97,6 +102,7 @@ class Services:
             "PACTSTREAM_CLICKHOUSE_PASSWORD": self.clickhouse_password,
             "PACTSTREAM_CLICKHOUSE_DATABASE": self.database,
             "PACTSTREAM_KEY_DIR": str(self.key_dir),
+            "PACTSTREAM_TILES_DIR": str(self.tiles_dir),
             "PACTSTREAM_GATEWAY_PORT": str(self.gateway_port),
             "PACTSTREAM_GATEWAY_ADMIN_KEY_SHA256": hashlib.sha256(self.admin_key.encode()).hexdigest(),
             "PACTSTREAM_EVALUATOR_PORT": str(self.worker_ports["evaluator_worker"]),
