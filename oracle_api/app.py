@@ -7,9 +7,10 @@ from typing import Any
 from fastapi import Depends, FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
 
-from oracle_api import pages, record_routes, trust_routes, verification_routes
+from oracle_api import ledger_routes, pages, record_routes, trust_routes, verification_routes
 from oracle_api.common import caller
 from oracle_api.parts import Parts
+from oracle_api.shortcut import Shortcut
 from pactstream import __version__, docs_page, web
 
 
@@ -26,6 +27,7 @@ def create_app(parts: Parts) -> FastAPI:
     async def ready() -> bool:
         return parts.standings.ready and await parts.store.answers()
 
+    app.add_middleware(Shortcut, parts=parts)
     web.install(app, ready)
     # Counterparties' pages may read what is public: no header that carries a key is allowed.
     app.add_middleware(
@@ -39,9 +41,13 @@ def create_app(parts: Parts) -> FastAPI:
     def limited(request: Request) -> None:
         parts.limiter.check(caller(parts, request))
 
+    def files_limited(request: Request) -> None:
+        parts.file_limiter.check(f"files {caller(parts, request)}")
+
     limit = [Depends(limited)]
-    for routes in (trust_routes, record_routes, verification_routes):
+    for routes in (trust_routes, record_routes, verification_routes, ledger_routes):
         app.include_router(routes.router(parts), dependencies=limit)
+    app.include_router(ledger_routes.files(parts), dependencies=[Depends(files_limited)])
     app.include_router(pages.router(parts.demo_agent), dependencies=limit)
     _describe(app)
     return app

@@ -9,10 +9,11 @@ from uuid import UUID
 
 from oracle_api.access import Keys
 from oracle_api.feed import EventSource, Feed
+from oracle_api.ledger import PublishedLedger
+from oracle_api.limits import Limiter
 from oracle_api.reports import Form, Reports
 from oracle_api.standing import Standings
 from oracle_api.state import Checkpoint, Event, Share
-from pactstream.web import RateLimiter
 
 
 class Ledgers(EventSource, Protocol):
@@ -44,7 +45,9 @@ class Parts:
     reports: Reports
     feed: Feed
     jwks: Form
-    limiter: RateLimiter
+    ledger: PublishedLedger
+    limiter: Limiter
+    file_limiter: Limiter
     deployment: str
     max_age_seconds: int
     trusted_proxies: int

@@ -22,6 +22,14 @@ class OracleSettings(ServiceSettings, ClickHouseSettings):
         description="Name under which reports are signed, which verifiers pin. Default: the deployment's.",
     )
     key_dir: Path = Field(Path("keys"), description="Directory of the signing keys.")
+    tiles_dir: Path | None = Field(
+        None,
+        description="Sealer: directory to publish the ledger into; without it, this process publishes nothing. "
+        "Sealers share one directory, or one of them publishes for all. Oracle: serves the ledger from there.",
+    )
+    tiles_url: str = Field(
+        "", description="Oracle: or from this address, where another server has the directory's files."
+    )
     oracle_report_seconds: int = Field(
         300, ge=10, le=86_400, description="Oracle: how long a report is valid after it was issued."
     )
@@ -32,6 +40,14 @@ class OracleSettings(ServiceSettings, ClickHouseSettings):
         600, ge=1, description="Oracle: requests a minute that one address may make,"
     )
     oracle_burst: int = Field(120, ge=1, description="Oracle: and how many of them at once.")
+    oracle_files_per_minute: int = Field(
+        30_000, ge=1, description="Oracle: published ledger files a minute that one address may fetch,"
+    )
+    oracle_files_burst: int = Field(2_000, ge=1, description="Oracle: and how many of them at once.")
+    oracle_limits_file: Path | None = Field(
+        None,
+        description="Oracle: file by which its processes on one host share limits; unset: each has its own.",
+    )
     oracle_trusted_proxies: int = Field(
         0,
         ge=0,
@@ -51,6 +67,11 @@ class OracleSettings(ServiceSettings, ClickHouseSettings):
     def issuer_name(self) -> str:
         """The issuer, default included."""
         return self.issuer or self.deployment
+
+    @property
+    def ledger_source(self) -> str:
+        """Where the published ledger is: an address, a directory, or nowhere (empty)."""
+        return self.tiles_url or ("" if self.tiles_dir is None else str(self.tiles_dir))
 
     def report_keys(self) -> tuple[SigningKey, ...]:
         """The keys that sign reports: from the environment if they stand there, else from `key_dir`.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from oracle_api.access import Keys
 from oracle_api.feed import Feed
+from oracle_api.ledger import published_ledger
+from oracle_api.limits import Limiter
 from oracle_api.parts import Parts
 from oracle_api.reports import Reports, Signer, form
 from oracle_api.settings import OracleSettings
@@ -13,7 +15,6 @@ from pactstream import canonical
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.signing.jwks import jwks_document
 from pactstream.signing.keys import load_retired
-from pactstream.web import RateLimiter
 
 
 def build(settings: OracleSettings, database: ClickHouse, standings: Standings, keys: Keys) -> Parts:
@@ -41,7 +42,13 @@ def build(settings: OracleSettings, database: ClickHouse, standings: Standings, 
         reports=Reports(store, signer, standings),
         feed=feed,
         jwks=form(canonical.dumps(jwks_document([key.public for key in signing], retired))),
-        limiter=RateLimiter(settings.oracle_requests_per_minute, settings.oracle_burst),
+        ledger=published_ledger(settings.ledger_source, database),
+        limiter=Limiter(
+            settings.oracle_requests_per_minute, settings.oracle_burst, settings.oracle_limits_file
+        ),
+        file_limiter=Limiter(
+            settings.oracle_files_per_minute, settings.oracle_files_burst, settings.oracle_limits_file
+        ),
         deployment=settings.deployment,
         max_age_seconds=settings.oracle_max_age_seconds,
         trusted_proxies=settings.oracle_trusted_proxies,

@@ -16,13 +16,14 @@ from fastapi import FastAPI
 from oracle_api import examples, reports
 from oracle_api.app import create_app
 from oracle_api.feed import Feed
+from oracle_api.ledger import PublishedLedger
+from oracle_api.limits import Limiter
 from oracle_api.parts import Parts
 from oracle_api.reports import Reports, Signer, form
 from pactstream import canonical, clock
 from pactstream.signing.jwks import jwks_document
 from pactstream.signing.keys import SigningKey, create_keys, load_retired, rotate_keys
 from pactstream.signing.report import ReportError, verify_jwt, verify_report
-from pactstream.web import RateLimiter
 from tests.asgi import ask, ask_async
 from tests.oracle_states import (
     AGENT,
@@ -62,6 +63,7 @@ def build(
     jwks: object = None,
     standings: FakeStandings | None = None,
     known: FakeKeys | None = None,
+    ledger: PublishedLedger | None = None,
     **options: int,
 ) -> FastAPI:
     standings = standings or FakeStandings()
@@ -81,7 +83,9 @@ def build(
                 max_per_address=2,
             ),
             jwks=form(canonical.dumps(jwks or jwks_document([key.public for key in keys]))),
-            limiter=RateLimiter(options.get("per_minute", 6_000), options.get("burst", 1_000)),
+            ledger=ledger or PublishedLedger(None, lambda _: ()),
+            limiter=Limiter(options.get("per_minute", 6_000), options.get("burst", 1_000)),
+            file_limiter=Limiter(options.get("files_per_minute", 6_000), options.get("files_burst", 1_000)),
             deployment="test.local",
             max_age_seconds=1,
             trusted_proxies=options.get("proxies", 0),
@@ -388,6 +392,10 @@ def test_the_api_describes_itself(app: FastAPI) -> None:
         "/api/v1/trust/batch",
         "/.well-known/jwks.json",
         "/api/v1/ledger/checkpoint",
+        "/api/v1/ledger/events/{eventId}/proof",
+        "/api/v1/ledger/{log}/consistency",
+        "/ledger/keys",
+        "/ledger/{log}/{path}",
     }
     page = ask(app, "/docs")
     assert "An agent&#x27;s signed trust report" in page.text
