@@ -38,6 +38,10 @@ class CompiledPact:
         """Whether a verdict depends on earlier calls too, so that `weigh` may say more than `judge`."""
         return not self._stateful.empty
 
+    def looks_back(self, tool: str) -> bool:
+        """Whether the verdict on a call of this tool depends on earlier ones."""
+        return self._stateful.concerns(tool)
+
     def weigh(self, call: Call, state: PactState) -> Judgement:
         """The judgement of a call after those that `state` remembers; nothing is remembered until `record`.
 

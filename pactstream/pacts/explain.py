@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from decimal import Decimal
+from json.encoder import encode_basestring
 from typing import Any, Final
 
 from pactstream.pacts import values
 from pactstream.pacts.model import AllowList, Check, DenyList, MaxAmount, Regex, Rule, ValueRange
-from pactstream.pacts.paths import Path, format_path, lookup
+from pactstream.pacts.paths import EACH, Path, format_path, lookup
 from pactstream.pacts.verdict import (
     MAX_VIOLATIONS,
     SEVERITIES,
@@ -32,12 +32,19 @@ _NAMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
 class Site:
     """A rule in force: where the generated function points when something fails."""
 
-    rule: Rule
-    severity: Severity
+    __slots__ = ("_fixed", "rule", "severity")
+
+    def __init__(self, rule: Rule, severity: Severity) -> None:
+        self.rule = rule
+        self.severity = severity
+        self._fixed = None if EACH in rule.path else format_path(rule.path)
+
+    def place(self, indices: tuple[int, ...]) -> str:
+        """The rule's path with the indices of an element."""
+        return self._fixed or format_path(self.rule.path, indices)
 
 
 @dataclass(slots=True)
@@ -64,12 +71,13 @@ def failed(
     """A present value does not pass `check`."""
     found = findings or Findings()
     if found.room(site.severity):
-        path, reason = site.rule.path, _reason(check, site.rule, value)
         if isinstance(check, MaxAmount) and _amount_passes(check, value):
-            path, value = check.currency_path, lookup(params, check.currency_path, indices)
+            value = lookup(params, check.currency_path, indices)
             shown = "missing or null" if value is None else show(value)
+            place = format_path(check.currency_path, indices)
             reason = f"is {shown}, but the amount is capped in {show(check.currency)}"
-        place = format_path(path, indices)
+        else:
+            place, reason = site.place(indices), _reason(check, site.rule, value)
         found.violations.append(_violation(site, check, place, value, f"{place} {reason}."))
     return found
 
@@ -78,7 +86,7 @@ def absent(findings: Findings | None, site: Site, indices: tuple[int, ...]) -> F
     """A required value is missing or null."""
     found = findings or Findings()
     if found.room(site.severity):
-        place = format_path(site.rule.path, indices)
+        place = site.place(indices)
         message = f"{place} is required, and it is missing or null."
         found.violations.append(_violation(site, None, place, None, message))
     return found
@@ -87,7 +95,7 @@ def absent(findings: Findings | None, site: Site, indices: tuple[int, ...]) -> F
 def stuck(findings: Findings | None, site: Site, value: Any, indices: tuple[int, ...], depth: int) -> Findings:
     """The path cannot be followed beyond its first `depth` segments: every check of the rule has failed."""
     found = findings or Findings()
-    place = format_path(site.rule.path, indices)
+    place = site.place(indices)
     reason = f"{format_path(site.rule.path[:depth], indices)} is {kind(value)}"
     if isinstance(value, list) and len(value) > MAX_ELEMENTS:
         reason += f" of more than {MAX_ELEMENTS} elements"
@@ -187,9 +195,8 @@ def show(value: Any) -> str:
     """A value inside a sentence: JSON, at most 64 characters; an array or object by its kind only."""
     if isinstance(value, (dict, list)):
         return kind(value)
-    if isinstance(value, (str, bool)):
-        return _encode(shortened(value, 62) if isinstance(value, str) else value)
+    if isinstance(value, str):
+        return encode_basestring(shortened(value, 62))
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return shortened(str(value), 64)
-
-
-_encode = json.JSONEncoder(ensure_ascii=False).encode

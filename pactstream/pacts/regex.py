@@ -16,8 +16,6 @@ from typing import Final, NamedTuple, TypeAlias
 
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
-from pactstream.pacts.values import MAX_TEXT
-
 MAX_PATTERN: Final = 1024
 MAX_REPEAT: Final = 2000
 # Measured at worst: 13 ns for each character of the text and unit of size, so 0.1 s for one match.
@@ -27,7 +25,10 @@ Matcher: TypeAlias = Callable[[object], bool]
 
 
 class Expression(NamedTuple):
-    """A compiled expression: does it match, and how large it is once its repetitions are written out."""
+    """A compiled expression: does it match, and how large it is once its repetitions are written out.
+
+    `matches` takes time proportional to the text times `size`: its caller bounds the text.
+    """
 
     matches: Matcher
     size: int
@@ -56,7 +57,7 @@ class RegexError(ValueError):
 
 
 def compile_regex(pattern: str, *, ignore_case: bool = False) -> Expression:
-    """An expression whose `matches` tells whether a value is text (up to 4,096 characters) with a match in it.
+    """An expression whose `matches` tells whether a value is a string with a match in it.
 
     The search is unanchored, as in ECMAScript; `ignore_case` folds ASCII letters only. Raises RegexError.
     """
@@ -67,9 +68,7 @@ def compile_regex(pattern: str, *, ignore_case: bool = False) -> Expression:
 
 
 def _engine(translated: str, position: int) -> Matcher:
-    schema = core_schema.str_schema(
-        pattern=translated, regex_engine="rust-regex", strict=True, max_length=MAX_TEXT
-    )
+    schema = core_schema.str_schema(pattern=translated, regex_engine="rust-regex", strict=True)
     try:
         return SchemaValidator(schema).isinstance_python
     except SchemaError as error:
