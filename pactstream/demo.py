@@ -19,8 +19,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from pactstream import Telemetry, atlas, clock
-from pactstream.clickhouse.client import ClickHouse
-from pactstream.clickhouse.verify import LogReport, verify_ledger
 from pactstream.devstack import ports
 from pactstream.devstack.onboarding import Onboarding
 from pactstream.devstack.reporter import Terminal
@@ -28,7 +26,13 @@ from pactstream.devstack.services import DEPLOYMENT, SERVICES, Services
 from pactstream.devstack.stack import Stack
 from pactstream.errors import Fatal, InvalidInput
 from pactstream.fetch import fetch
-from pactstream.signing import keys
+from pactstream.ledger import files
+from pactstream.ledger.log_keys import parse_keys
+from pactstream.ledger.note import Checkpoint, parse_note
+from pactstream.ledger.pins import PinBook
+from pactstream.ledger.published import Result
+from pactstream.ledger.tiles import CHECKPOINT, Missing
+from pactstream.ledger.verification import KEYS, LEDGER, Verification, source
 from pactstream.signing.report import verify_report
 
 EVENTS = 40
@@ -110,6 +114,9 @@ class Demo:
                 raise Fatal(f"the gateway did not take Atlas's events: {telemetry.stats()}")
             for reflected in reflections(services, EVENTS):
                 progress.update(task, completed=reflected)
+            task = progress.add_task("Atlas's events, published", total=EVENTS)
+            for published in publications(services, EVENTS):
+                progress.update(task, completed=published)
 
     def _show(self, figures: list[Figure]) -> None:
         table = Table(title="Atlas's day", title_justify="left", title_style="bold", show_header=False)
@@ -126,6 +133,7 @@ class Demo:
         console.print(f"oracle docs   {services.oracle_url}/docs")
         verify = f"trust get {atlas.AGENT_ID} --verify --url {services.oracle_url} --issuer {DEPLOYMENT}"
         console.print(f"check it      pactstream {verify}")
+        console.print(f"the ledger    pactstream verify ledger --url {services.oracle_url}")
         console.print("Ctrl-C stops everything.")
         services.supervisor.watch()
 
@@ -184,14 +192,49 @@ def reflected(services: Services, agent_id: str) -> int:
     return int(min(observation["throughSequence"], head["sequence"]))
 
 
+def publications(services: Services, events: int) -> Iterator[int]:
+    """How many leaves the oracle serves under checkpoints, again and again until it is `events`.
+
+    Raises:
+        Fatal: it takes too long, or a service ended.
+    """
+    deadline = clock.monotonic_seconds() + _REFLECTED_SECONDS
+    while True:
+        services.supervisor.check()
+        count = published_leaves(services)
+        yield count
+        if count >= events:
+            return
+        if clock.monotonic_seconds() > deadline:
+            raise Fatal(f"{count} of {events} leaves are published (logs: {services.data_dir})")
+        time.sleep(_POLL_SECONDS)
+
+
+def published_leaves(services: Services) -> int:
+    """How many leaves the published checkpoints of all logs cover."""
+    fetched = source(services.oracle_url)
+    count = 0
+    try:
+        origins = list(parse_keys(fetched(KEYS)))
+    except Missing:
+        return 0  # the sealer has published nothing yet
+    for origin in origins:
+        try:
+            note = fetched(f"{LEDGER}/{origin.rpartition('/')[2]}/{CHECKPOINT}")
+        except Missing:
+            continue  # a log without a leaf
+        count += Checkpoint.parse(parse_note(note).text).size
+    return count
+
+
 def check(services: Services) -> list[Figure]:
-    """Atlas's figures as a counterparty finds them: from the signed report and the ledger's rows."""
+    """Atlas's figures as a counterparty finds them: from the signed report and the published ledger."""
     raw = fetch(report_url(services))
     jwks = json.loads(fetch(f"{services.oracle_url}/.well-known/jwks.json"))
     report = verify_report(raw, jwks, issuer=DEPLOYMENT, now_micros=clock.now_micros())
-    public = [key.public for key in keys.load_keys(services.key_dir, "ledger")]
-    with ClickHouse(services.clickhouse) as database:
-        logs = verify_ledger(database, deployment=DEPLOYMENT, keys=public)
+    seen = services.data_dir / "verified"
+    with files.held(seen):
+        logs = Verification(services.oracle_url, source(services.oracle_url), PinBook(seen)).run()
     signers = len(json.loads(raw)["signatures"])
     verified = Figure("report", f"{signers} signatures hold, issued by {report['issuer']}", right=True)
     return [*_report_figures(report), verified, *_ledger_figures(report, logs)]
@@ -215,14 +258,13 @@ def _report_figures(report: dict[str, Any]) -> list[Figure]:
     return figures
 
 
-def _ledger_figures(report: dict[str, Any], logs: list[LogReport]) -> list[Figure]:
+def _ledger_figures(report: dict[str, Any], logs: list[Result]) -> list[Figure]:
     leaves = sum(log.leaves for log in logs)
     faults = sum(log.faults for log in logs)
-    published = report["ledger"]["checkpoint"]
-    matches = any(
-        f"\n{log.checkpoint.size}\n" in published and published.startswith(log.origin) for log in logs
-    )
+    claimed = Checkpoint.parse(parse_note(report["ledger"]["checkpoint"].encode()).text)
+    matches = claimed in [log.checkpoint for log in logs]
+    right = leaves == EVENTS and faults == 0
     return [
-        Figure("ledger", f"{leaves} leaves verified, {faults} faults", leaves == EVENTS and faults == 0),
+        Figure("ledger", f"{leaves} leaves verified from the published files, {faults} faults", right),
         Figure("checkpoint", "the report's is the ledger's" if matches else "differs", matches),
     ]

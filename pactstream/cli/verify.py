@@ -12,8 +12,8 @@ from uuid import UUID
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
+from pactstream.cli import output
 from pactstream.errors import Fatal, InvalidInput
 from pactstream.ledger import files, merkle
 from pactstream.ledger.cosignature import CosignatureVerifier, Policy
@@ -154,14 +154,12 @@ def _policy(witnesses: Sequence[str] | None, quorum: int | None) -> Policy:
 
 
 def _show(results: Sequence[Result]) -> None:
-    table = Table(
-        "log", "size", "verified", "segments", "root", "cosigned", "faults", box=None, padding=(0, 2, 0, 0)
-    )
+    table = output.table("log", "size", "verified", "segments", "root", "cosigned", "faults")
     for one in results:
         size, root = (one.checkpoint.size, one.checkpoint.root.hex()[:16]) if one.checkpoint else (0, "")
         cells = (size, one.leaves, one.segments, root, len(one.cosigned_at), one.faults)
-        table.add_row(one.origin, *map(str, cells))
-    Console(soft_wrap=True).print(table)
+        output.row(table, one.origin, *cells)
+    output.show(table)
     for one in results:
         if one.unlinked_agents:
             typer.echo(f"{one.origin}: {one.unlinked_agents} agents' links across the start were not checked")

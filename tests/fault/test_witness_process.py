@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import urllib3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from pactstream.devstack.ports import free_port
 from pactstream.ledger import merkle, note
 from pactstream.ledger.cosignature import CosignatureVerifier, Policy, open_cosigned
 from pactstream.ledger.merkle import MemoryTree
 from pactstream.ledger.note import Checkpoint, NoteSigner
 from pactstream.ledger.witness import Request
 from pactstream.ledger.witness_client import Reply, http_send
+from tests.witness_process import witness_key, witness_process
 
 NAME = "witness.example/w"
 LOG = NoteSigner("dev/ledger/0", Ed25519PrivateKey.from_private_bytes(bytes(32)))
@@ -38,43 +36,15 @@ def post(port: int, old: int, new: int) -> Reply:
 
 @contextmanager
 def serving(directory: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-c", "from pactstream.cli import main; main()", "witness", "serve", NAME]
-    options = {"--dir": "keys", "--logs": "logs", "--state": "state", "--port": str(port)}
-    process = subprocess.Popen(
-        [*command, *(part for option in options.items() for part in option)],
-        cwd=directory,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while not _answers(port):
-            assert process.poll() is None, "the witness stopped"
-            assert time.monotonic() < deadline, "the witness does not answer"
+    port = free_port()
+    with witness_process(directory, NAME, port) as process:
         yield process, port
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _answers(port: int) -> bool:
-    try:
-        return urllib3.request("GET", f"http://127.0.0.1:{port}/healthz", retries=False).status == 200
-    except urllib3.exceptions.HTTPError:
-        return False
 
 
 def test_a_witness_that_is_killed_remembers(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text(f"{LOG.verifier.vkey()}\n")
-    key = subprocess.run(
-        [sys.executable, "-c", "from pactstream.cli import main; main()", "witness", "key", NAME],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        check=True,
-        text=True,
-    )
-    policy = Policy((CosignatureVerifier.from_vkey(key.stdout.strip()),), 1)
+    key = witness_key(tmp_path, NAME)
+    policy = Policy((CosignatureVerifier.from_vkey(key),), 1)
     with serving(tmp_path) as (process, port):
         first = post(port, 0, 5)
         process.kill()
