@@ -14,7 +14,7 @@ from oracle_api.shortcut import Shortcut
 from pactstream import __version__, docs_page, web
 
 
-def create_app(parts: Parts) -> FastAPI:
+def create_app(parts: Parts) -> Shortcut:
     """The application. Public but for what needs a tenant's key, and then it is the tenant's own."""
     app = FastAPI(
         title="Pactstream trust oracle",
@@ -27,7 +27,6 @@ def create_app(parts: Parts) -> FastAPI:
     async def ready() -> bool:
         return parts.standings.ready and await parts.store.answers()
 
-    app.add_middleware(Shortcut, parts=parts)
     web.install(app, ready)
     # Counterparties' pages may read what is public: no header that carries a key is allowed.
     app.add_middleware(
@@ -50,7 +49,7 @@ def create_app(parts: Parts) -> FastAPI:
     app.include_router(ledger_routes.files(parts), dependencies=[Depends(files_limited)])
     app.include_router(pages.router(parts.demo_agent), dependencies=limit)
     _describe(app)
-    return app
+    return Shortcut(app, parts)
 
 
 def _describe(app: FastAPI) -> None:

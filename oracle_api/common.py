@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -11,6 +12,8 @@ from oracle_api.negotiation import unchanged
 from oracle_api.parts import Parts
 from oracle_api.reports import Form
 from pactstream import web
+
+_block = lru_cache(maxsize=10_000)(web.address_block)
 
 AgentId = Annotated[UUID, Path(alias="agentId", description="The agent's UUID.")]
 
@@ -24,7 +27,7 @@ UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"description": "Nothing is kno
 
 def caller(parts: Parts, request: Request) -> str:
     """What one caller usually has, for limits: an address or an IPv6 /64."""
-    return web.address_block(web.client_address(request, parts.trusted_proxies))
+    return _block(web.client_address(request, parts.trusted_proxies))
 
 
 def conditional(form: Form, if_none_match: str | None, media_type: str, headers: dict[str, str]) -> Response:

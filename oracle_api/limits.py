@@ -16,8 +16,6 @@ import mmap
 import os
 import secrets
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from hashlib import blake2b
 from math import ceil
 from pathlib import Path
@@ -70,15 +68,23 @@ class Limiter:
         hashed = blake2b(key.encode(), digest_size=16, key=self._secret).digest()
         bucket, tag = int.from_bytes(hashed[:8], "big") % _BUCKETS, int.from_bytes(hashed[8:], "big") | 1
         at = _HEAD_BYTES + bucket * _BUCKET.size
-        with self._locked(at):
-            now = clock.monotonic_seconds()
-            slot, full_at = self._find(at, tag, now)
-            after = full_at + cost * self._interval
-            if after - now <= self._room:
-                _SLOT.pack_into(self._table, at + slot * _SLOT.size, tag, after)
-                return
-        reset = {"X-RateLimit-Reset": str(max(1, ceil(full_at - now)))}
-        raise Refused(429, "too many requests", headers=retry_after(after - now - self._room) | reset)
+        if self._descriptor < 0:
+            self._take(at, tag, cost)
+            return
+        fcntl.lockf(self._descriptor, fcntl.LOCK_EX, _BUCKET.size, at)
+        try:
+            self._take(at, tag, cost)
+        finally:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, _BUCKET.size, at)
+
+    def _take(self, at: int, tag: int, cost: int) -> None:
+        now = clock.monotonic_seconds()
+        slot, full_at = self._find(at, tag, now)
+        after = full_at + cost * self._interval
+        if after - now > self._room:
+            reset = {"X-RateLimit-Reset": str(max(1, ceil(full_at - now)))}
+            raise Refused(429, "too many requests", headers=retry_after(after - now - self._room) | reset)
+        _SLOT.pack_into(self._table, at + slot * _SLOT.size, tag, after)
 
     def _find(self, at: int, tag: int, now: float) -> tuple[int, float]:
         """The caller's slot in the bucket, or the one to give it, and when it is full again, not before now."""
@@ -89,17 +95,6 @@ class Limiter:
             # The clock starts anew with the host: a time out of reach is of an earlier life.
             return slot, times[slot] if now < times[slot] <= now + self._room else now
         return times.index(min(times)), now
-
-    @contextmanager
-    def _locked(self, at: int) -> Iterator[None]:
-        if self._descriptor < 0:
-            yield
-            return
-        fcntl.lockf(self._descriptor, fcntl.LOCK_EX, _BUCKET.size, at)
-        try:
-            yield
-        finally:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, _BUCKET.size, at)
 
 
 def _open(file: Path) -> tuple[int, mmap.mmap, bytes]:

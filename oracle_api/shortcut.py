@@ -1,7 +1,7 @@
 """The one request that nearly everybody makes, answered before any framework looks at it.
 
-`GET /api/v1/trust/{agentId}` of a report that is at hand: same bytes, same headers, same limits and metrics as
-the route's own answer, which a test compares. Whatever is not exactly that goes the usual way.
+`GET /api/v1/trust/{agentId}` of a report that is at hand: bytes, headers, limits and metrics are those of the
+route's own answer, which a test compares. Whatever is not exactly that goes the usual way.
 """
 
 from __future__ import annotations
@@ -17,61 +17,62 @@ from oracle_api.common import caller
 from oracle_api.negotiation import JSON, JWT, preferred, unchanged
 from oracle_api.parts import Parts
 from oracle_api.reports import Form
-from pactstream.web import Refused, error_response
+from pactstream import clock, web
+from pactstream.errors import PactstreamError
 
 ROUTE: Final = "/api/v1/trust/{agentId}"
 
 _PREFIX = "/api/v1/trust/"
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
-
-
-class _Named:
-    """What the metrics take a route's name from."""
-
-    path = ROUTE
+# With one of these the usual way knows better: answers to other origins, partial ones, preconditions.
+_UNUSUAL = frozenset({b"origin", b"range", b"if-match", b"if-range", b"if-unmodified-since"})
+_Headers = list[tuple[bytes, bytes]]
 
 
 class Shortcut:
-    """ASGI middleware, inside of what sets request ids, metrics and common headers."""
+    """An ASGI application around the one that answers everything else."""
 
     def __init__(self, app: ASGIApp, parts: Parts) -> None:
         self._app = app
         self._parts = parts
-        self._caching = f"public, max-age={parts.max_age_seconds}".encode()
+        self._observe = {status: web.observer("GET", ROUTE, status) for status in (200, 304)}
+        self._common: _Headers = [
+            (b"cache-control", f"public, max-age={parts.max_age_seconds}".encode()),
+            (b"vary", b"Accept, Origin"),
+            *((name.lower().encode(), value.encode()) for name, value in web.SAFE_HEADERS.items()),
+        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or pass on."""
+        started = clock.monotonic_seconds()
         agent_id = _asked(scope)
         issued = None if agent_id is None else self._parts.reports.at_hand(agent_id)
-        if issued is None:
+        given = dict(scope.get("headers", ()))
+        if issued is None or len(given) != len(scope["headers"]) or not _UNUSUAL.isdisjoint(given):
             await self._app(scope, receive, send)
             return
-        request = Request(scope)
-        scope["route"] = _Named
         try:
-            self._parts.limiter.check(caller(self._parts, request))
-        except Refused as refused:
-            answer = error_response(refused.status, str(refused), headers=refused.headers)
-            await answer(scope, receive, send)
+            self._parts.limiter.check(caller(self._parts, Request(scope)), 1)
+        except PactstreamError:
+            # The framework counts again and says so in its own words.
+            await self._app(scope, receive, send)
             return
-        media_type = preferred(request.headers.get("accept", JSON))
+        media_type = _media_type(given)
         form = issued.jwt if media_type == JWT else issued.json
-        known = unchanged(request.headers.get("if-none-match"), form.etag)
-        await self._answer(send, form, media_type, known)
+        known = given.get(b"if-none-match")
+        status = 304 if known is not None and unchanged(known.decode("latin-1"), form.etag) else 200
+        headers = self._headers(form, media_type, status, given)
+        self._observe[status](clock.monotonic_seconds() - started)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": form.body if status == 200 else b""})
 
-    async def _answer(self, send: Send, form: Form, media_type: str, known: bool) -> None:
-        headers = [
-            (b"cache-control", self._caching),
-            (b"vary", b"Accept"),
-            (b"etag", form.etag.encode()),
-        ]
-        if not known:
-            headers += [
-                (b"content-length", str(len(form.body)).encode()),
-                (b"content-type", media_type.encode()),
-            ]
-        await send({"type": "http.response.start", "status": 304 if known else 200, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if known else form.body})
+    def _headers(self, form: Form, media_type: str, status: int, given: dict[bytes, bytes]) -> _Headers:
+        request_id = web.request_id(given.get(b"x-request-id", b"").decode("latin-1"))
+        headers = [*self._common, (b"etag", form.etag.encode()), (b"x-request-id", request_id.encode())]
+        if status == 200:
+            headers.append((b"content-length", str(len(form.body)).encode()))
+            headers.append((b"content-type", media_type.encode()))
+        return headers
 
 
 def _asked(scope: Scope) -> UUID | None:
@@ -82,3 +83,8 @@ def _asked(scope: Scope) -> UUID | None:
     if not path.startswith(_PREFIX) or not _UUID.fullmatch(path, len(_PREFIX)):
         return None
     return UUID(path[len(_PREFIX) :])
+
+
+def _media_type(given: dict[bytes, bytes]) -> str:
+    accept = given.get(b"accept")
+    return JSON if accept is None or accept == b"*/*" else preferred(accept.decode("latin-1"))

@@ -39,6 +39,12 @@ CODES = {
     503: "UNAVAILABLE",
 }
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
+SAFE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": API_POLICY,
+}
+"""Headers of every answer that keep a browser from guessing."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
@@ -144,6 +150,17 @@ def install(app: FastAPI, ready: Callable[[], Awaitable[bool]]) -> None:
     app.include_router(_health(ready))
 
 
+def observer(method: str, route: str, status: int) -> Callable[[float], None]:
+    """What counts one answered request, given its seconds; for what answers outside of an app of `install`."""
+    count, seconds = _REQUESTS.labels(method, route, status), _SECONDS.labels(method, route)
+
+    def observe(taken: float) -> None:
+        count.inc()
+        seconds.observe(taken)
+
+    return observe
+
+
 class _Envelope:
     """Around every request: its id, its metrics, and headers that keep a browser from guessing."""
 
@@ -155,8 +172,8 @@ class _Envelope:
             await self._app(scope, receive, send)
             return
         started = clock.monotonic_seconds()
-        request_id = _request_id(Request(scope))
-        scope.setdefault("state", {})["request_id"] = request_id
+        given_id = request_id(Request(scope).headers.get("x-request-id", ""))
+        scope.setdefault("state", {})["request_id"] = given_id
 
         begun = False
 
@@ -165,10 +182,9 @@ class _Envelope:
             if message["type"] == "http.response.start":
                 begun = True
                 headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = request_id
-                headers["X-Content-Type-Options"] = "nosniff"
-                headers["Referrer-Policy"] = "no-referrer"
-                headers.setdefault("Content-Security-Policy", API_POLICY)
+                headers["X-Request-Id"] = given_id
+                for name, value in SAFE_HEADERS.items():
+                    headers.setdefault(name, value)
                 # The path itself would make a label for every id that anybody asks for.
                 route = getattr(scope.get("route"), "path", "none")
                 method = scope["method"] if scope["method"] in _METHODS else "other"
@@ -181,12 +197,12 @@ class _Envelope:
         except Exception:
             if begun:
                 raise  # the head is out: all that is left is to break the connection
-            _log.exception("request %s: unexpected failure", request_id)
+            _log.exception("request %s: unexpected failure", given_id)
             await error_response(500, "internal error")(scope, receive, send_head)
 
 
-def _request_id(request: Request) -> str:
-    given = request.headers.get("x-request-id", "")
+def request_id(given: str) -> str:
+    """The id of a request: the caller's own if it is plain, else a new one."""
     return given if _REQUEST_ID.fullmatch(given) else str(ids.uuid7())
 
 

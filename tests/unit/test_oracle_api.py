@@ -11,7 +11,7 @@ from uuid import UUID
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from oracle_api import examples, reports
 from oracle_api.app import create_app
@@ -20,6 +20,7 @@ from oracle_api.ledger import PublishedLedger
 from oracle_api.limits import Limiter
 from oracle_api.parts import Parts
 from oracle_api.reports import Reports, Signer, form
+from oracle_api.shortcut import Shortcut
 from pactstream import canonical, clock
 from pactstream.signing.jwks import jwks_document
 from pactstream.signing.keys import SigningKey, create_keys, load_retired, rotate_keys
@@ -65,7 +66,7 @@ def build(
     known: FakeKeys | None = None,
     ledger: PublishedLedger | None = None,
     **options: int,
-) -> FastAPI:
+) -> Shortcut:
     standings = standings or FakeStandings()
     signer = Signer(keys, ISSUER, "test.local", options.get("lifetime", 300))
     return create_app(
@@ -95,11 +96,11 @@ def build(
 
 
 @pytest.fixture
-def app(store: FakeStore, keys: tuple[SigningKey, ...]) -> FastAPI:
+def app(store: FakeStore, keys: tuple[SigningKey, ...]) -> ASGIApp:
     return build(store, keys)
 
 
-def test_a_report_verifies_with_the_published_keys_alone(app: FastAPI) -> None:
+def test_a_report_verifies_with_the_published_keys_alone(app: ASGIApp) -> None:
     answer = ask(app, TRUST)
     jwks = ask(app, "/.well-known/jwks.json").json()
     claims = verify_report(answer.content, jwks, issuer=ISSUER, now_micros=clock.now_micros())
@@ -122,7 +123,7 @@ def protected(signature: dict[str, str]) -> dict[str, str]:
     return found
 
 
-def test_a_changed_figure_breaks_the_signature(app: FastAPI) -> None:
+def test_a_changed_figure_breaks_the_signature(app: ASGIApp) -> None:
     report = ask(app, TRUST).json()
     report["score"]["composite"] = 99
     jwks = ask(app, "/.well-known/jwks.json").json()
@@ -130,7 +131,7 @@ def test_a_changed_figure_breaks_the_signature(app: FastAPI) -> None:
         verify_report(report, jwks, issuer=ISSUER, now_micros=clock.now_micros())
 
 
-def test_the_same_claims_come_as_jwt(app: FastAPI) -> None:
+def test_the_same_claims_come_as_jwt(app: ASGIApp) -> None:
     answer = ask(app, TRUST, headers={"Accept": "application/jwt"})
     assert answer.headers["content-type"] == "application/jwt"
     jwks = ask(app, "/.well-known/jwks.json").json()
@@ -140,7 +141,7 @@ def test_the_same_claims_come_as_jwt(app: FastAPI) -> None:
     assert claims == plain
 
 
-def test_an_unchanged_agent_is_answered_304_and_a_changed_one_is_not(app: FastAPI, store: FakeStore) -> None:
+def test_an_unchanged_agent_is_answered_304_and_a_changed_one_is_not(app: ASGIApp, store: FakeStore) -> None:
     first = ask(app, TRUST)
     known = {"If-None-Match": first.headers["etag"]}
     again = ask(app, TRUST, headers=known)
@@ -226,7 +227,7 @@ def test_without_the_agents_standing_it_is_not_ready(store: FakeStore, keys: tup
     assert ask(build(store, keys, standings=standings), "/readyz").status_code == 503
 
 
-def test_many_who_ask_at_once_make_one_look_and_one_report(app: FastAPI, store: FakeStore) -> None:
+def test_many_who_ask_at_once_make_one_look_and_one_report(app: ASGIApp, store: FakeStore) -> None:
     async def crowd() -> list[httpx.Response]:
         return await asyncio.gather(*(ask_async(app, TRUST) for _ in range(20)))
 
@@ -236,7 +237,7 @@ def test_many_who_ask_at_once_make_one_look_and_one_report(app: FastAPI, store: 
 
 
 def test_ids_made_up_by_callers_push_out_no_report(
-    app: FastAPI, store: FakeStore, monkeypatch: pytest.MonkeyPatch
+    app: ASGIApp, store: FakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reports, "_MAX_KEPT", 1)
     first = ask(app, TRUST).headers["etag"]
@@ -244,7 +245,7 @@ def test_ids_made_up_by_callers_push_out_no_report(
     assert ask(app, TRUST).headers["etag"] == first
 
 
-def test_no_more_reports_are_kept_than_the_limit(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_reports_are_kept_than_the_limit(app: ASGIApp, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reports, "_MAX_KEPT", 0)
     assert ask(app, TRUST).headers["etag"] != ask(app, TRUST).headers["etag"]
 
@@ -267,14 +268,14 @@ def test_no_more_reports_are_kept_than_the_limit(app: FastAPI, monkeypatch: pyte
     ],
 )
 def test_what_cannot_be_answered_says_so_in_the_wire_form(
-    app: FastAPI, path: str, status: int, code: str
+    app: ASGIApp, path: str, status: int, code: str
 ) -> None:
     answer = ask(app, path)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert answer.headers["cache-control"] == "no-store"
 
 
-def test_checkpoints_come_as_a_list_or_as_one_note(app: FastAPI) -> None:
+def test_checkpoints_come_as_a_list_or_as_one_note(app: ASGIApp) -> None:
     assert ask(app, "/api/v1/ledger/checkpoint").json() == {
         "checkpoints": [
             {
@@ -302,7 +303,7 @@ def test_a_rotated_key_still_verifies_what_it_signed(store: FakeStore, tmp_path:
         verify_report(answer.content, jwks, issuer=ISSUER, now_micros=clock.now_micros())
 
 
-def test_the_key_set_may_be_cached(app: FastAPI) -> None:
+def test_the_key_set_may_be_cached(app: ASGIApp) -> None:
     answer = ask(app, "/.well-known/jwks.json")
     assert answer.headers["content-type"] == "application/jwk-set+json"
     assert answer.headers["cache-control"] == "public, max-age=300"
@@ -310,7 +311,7 @@ def test_the_key_set_may_be_cached(app: FastAPI) -> None:
     assert again.status_code == 304
 
 
-def test_clickhouse_down_is_503_and_tells_nothing_of_our_network(app: FastAPI, store: FakeStore) -> None:
+def test_clickhouse_down_is_503_and_tells_nothing_of_our_network(app: ASGIApp, store: FakeStore) -> None:
     assert ask(app, "/readyz").status_code == 200
     store.down = True
     for path in (TRUST, "/api/v1/ledger/checkpoint", "/api/v1/ledger/checkpoint?log=0"):
@@ -344,7 +345,7 @@ def test_a_forged_forwarding_header_buys_no_second_limit(
     assert answers == [200, 429]
 
 
-def test_other_sites_pages_may_read_reports_but_send_nothing(app: FastAPI) -> None:
+def test_other_sites_pages_may_read_reports_but_send_nothing(app: ASGIApp) -> None:
     origin = {"Origin": "https://bank.example"}
     answer = ask(app, TRUST, headers=origin)
     assert answer.headers["access-control-allow-origin"] == "*"
@@ -355,7 +356,7 @@ def test_other_sites_pages_may_read_reports_but_send_nothing(app: FastAPI) -> No
     assert ask(app, TRUST, "DELETE").status_code == 405
 
 
-def test_the_page_brings_everything_itself_and_allows_nothing_else(app: FastAPI) -> None:
+def test_the_page_brings_everything_itself_and_allows_nothing_else(app: ASGIApp) -> None:
     page = ask(app, "/demo")
     policy = page.headers["content-security-policy"]
     assert "default-src 'none'" in policy
@@ -376,12 +377,12 @@ def test_the_page_brings_everything_itself_and_allows_nothing_else(app: FastAPI)
     assert ask(app, "/").headers["location"] == "/demo"
 
 
-def test_the_page_is_of_the_agent_asked_for(app: FastAPI) -> None:
+def test_the_page_is_of_the_agent_asked_for(app: ASGIApp) -> None:
     assert f'data-agent="{AGENT}"' in ask(app, "/demo").text
     assert f'data-agent="{STRANGER}"' in ask(app, f"/demo?agent={STRANGER}").text
 
 
-def test_the_api_describes_itself(app: FastAPI) -> None:
+def test_the_api_describes_itself(app: ASGIApp) -> None:
     described = ask(app, "/openapi.json").json()
     assert set(described["paths"]) == {
         "/api/v1/trust/{agentId}",
@@ -403,7 +404,7 @@ def test_the_api_describes_itself(app: FastAPI) -> None:
     assert "422" not in page.text
 
 
-def test_the_example_has_the_form_of_a_report(app: FastAPI) -> None:
+def test_the_example_has_the_form_of_a_report(app: ASGIApp) -> None:
     assert shape(examples.REPORT) == shape(ask(app, TRUST).json())
 
 

@@ -10,9 +10,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from fastapi import FastAPI
 
 from oracle_api.ledger import Proofs, PublishedLedger
+from oracle_api.shortcut import Shortcut
 from pactstream.errors import Fatal, Retryable
 from pactstream.ledger import merkle
 from pactstream.ledger.tiles import Missing, parse_bundle, parse_tile
@@ -51,18 +51,18 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path / "published"
 
 
-def served(directory: Path, tmp_path: Path, *places: tuple[int, int, str], **options: Any) -> FastAPI:
+def served(directory: Path, tmp_path: Path, *places: tuple[int, int, str], **options: Any) -> Shortcut:
     keys = create_keys(tmp_path / "keys", "report")
     ledger = PublishedLedger(Proofs(source(str(directory))), Where(*places))
     return build(FakeStore(), keys, ledger=ledger, **options)
 
 
 @pytest.fixture
-def app(directory: Path, tmp_path: Path) -> FastAPI:
+def app(directory: Path, tmp_path: Path) -> Shortcut:
     return served(directory, tmp_path, (0, 599, AGENTS[2]))
 
 
-def test_files_as_the_specification_has_them(app: FastAPI, directory: Path) -> None:
+def test_files_as_the_specification_has_them(app: Shortcut, directory: Path) -> None:
     for path, data in LOG.files.items():
         answer = ask(app, f"/{path}")
         assert (answer.status_code, answer.content) == (200, data), path
@@ -114,11 +114,11 @@ def test_files_as_the_specification_has_them(app: FastAPI, directory: Path) -> N
         "0/tile/0/٠٠٠",
     ],
 )
-def test_what_is_no_file_is_not_found(app: FastAPI, path: str) -> None:
+def test_what_is_no_file_is_not_found(app: Shortcut, path: str) -> None:
     assert raw(app, f"/ledger/{path}") == 404
 
 
-def raw(app: FastAPI, path: str) -> int:
+def raw(app: Shortcut, path: str) -> int:
     """The status for a path as it comes over the wire: no client has tidied it up."""
     from urllib.parse import unquote
 
@@ -175,7 +175,7 @@ def test_proofs_that_cannot_be_had(directory: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("old", "new"), [(0, 600), (100, 300), (256, 600), (300, None), (600, 600), (0, 0)])
-def test_consistency_verifies(app: FastAPI, old: int, new: int | None) -> None:
+def test_consistency_verifies(app: Shortcut, old: int, new: int | None) -> None:
     suffix = "" if new is None else f"&to={new}"
     answer = ask(app, f"/api/v1/ledger/0/consistency?from={old}{suffix}").json()
     tree = merkle.MemoryTree(map(merkle.leaf_hash, LEAVES))
@@ -187,7 +187,7 @@ def test_consistency_verifies(app: FastAPI, old: int, new: int | None) -> None:
     assert (answer["checkpoint"] is None) is (size != COUNT)
 
 
-def test_consistency_that_cannot_be(app: FastAPI) -> None:
+def test_consistency_that_cannot_be(app: Shortcut) -> None:
     for query, status in (("from=3&to=2", 400), ("from=0&to=601", 404), ("from=-1", 400), ("", 400)):
         assert ask(app, f"/api/v1/ledger/0/consistency?{query}").status_code == status, query
     assert ask(app, "/api/v1/ledger/5/consistency?from=0").status_code == 404
@@ -230,7 +230,7 @@ def test_a_server_behind_that_fails_is_said_so() -> None:
         Proofs(broken).file("ledger/keys")
 
 
-def test_the_openapi_page_has_the_routes(app: FastAPI) -> None:
+def test_the_openapi_page_has_the_routes(app: Shortcut) -> None:
     paths = ask(app, "/openapi.json").json()["paths"]
     for path in (
         "/ledger/keys",

@@ -12,7 +12,7 @@ from uuid import UUID
 from xml.etree import ElementTree as ET
 
 import pytest
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from oracle_api import badge, bodies
 from oracle_api.standing import Standing
@@ -57,15 +57,15 @@ def known() -> FakeKeys:
 
 
 @pytest.fixture
-def app(store: FakeStore, keys: tuple[SigningKey, ...], known: FakeKeys) -> FastAPI:
+def app(store: FakeStore, keys: tuple[SigningKey, ...], known: FakeKeys) -> ASGIApp:
     return build(store, keys, known=known)
 
 
-def batch(app: FastAPI, *ids: object, **options: Any) -> Any:
+def batch(app: ASGIApp, *ids: object, **options: Any) -> Any:
     return ask(app, BATCH, "POST", json={"agentIds": [str(one) for one in ids]}, **options)
 
 
-def test_a_batch_has_each_signed_report_once_and_names_the_unknown(app: FastAPI) -> None:
+def test_a_batch_has_each_signed_report_once_and_names_the_unknown(app: ASGIApp) -> None:
     answer = batch(app, STRANGER, AGENT, AGENT)
     assert answer.json()["unknown"] == [str(STRANGER)]
     (report,) = answer.json()["reports"]
@@ -86,11 +86,11 @@ def test_a_batch_has_each_signed_report_once_and_names_the_unknown(app: FastAPI)
         [],
     ],
 )
-def test_a_malformed_batch_is_refused_whole(app: FastAPI, body: object) -> None:
+def test_a_malformed_batch_is_refused_whole(app: ASGIApp, body: object) -> None:
     assert ask(app, BATCH, "POST", json=body).json()["code"] == "INVALID_INPUT"
 
 
-def test_no_more_than_64_kib_are_read(app: FastAPI) -> None:
+def test_no_more_than_64_kib_are_read(app: ASGIApp) -> None:
     read = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -104,7 +104,7 @@ def test_no_more_than_64_kib_are_read(app: FastAPI) -> None:
     assert read <= bodies.MAX_BYTES // 1_024 + 1
 
 
-def test_a_body_that_does_not_come_is_not_waited_for(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_does_not_come_is_not_waited_for(app: ASGIApp, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "_SECONDS", 0.05)
 
     async def slow() -> AsyncIterator[bytes]:
@@ -125,7 +125,7 @@ def test_each_id_of_a_batch_counts_as_a_request(store: FakeStore, keys: tuple[Si
     assert ask(app, TRUST).status_code == 429
 
 
-def test_violations_come_page_by_page_newest_first(app: FastAPI) -> None:
+def test_violations_come_page_by_page_newest_first(app: ASGIApp) -> None:
     seen: list[int] = []
     cursor = ""
     pages = 0
@@ -140,7 +140,7 @@ def test_violations_come_page_by_page_newest_first(app: FastAPI) -> None:
     assert pages == 3
 
 
-def test_a_page_names_the_place_in_the_ledger_and_can_be_kept(app: FastAPI) -> None:
+def test_a_page_names_the_place_in_the_ledger_and_can_be_kept(app: ASGIApp) -> None:
     answer = ask(app, f"{TRUST}/violations?limit=1")
     (one,) = answer.json()["violations"]
     assert (one["log"], one["leafIndex"], one["sessionId"]) == ("test.local/ledger/0", 48, "sess-1")
@@ -151,12 +151,12 @@ def test_a_page_names_the_place_in_the_ledger_and_can_be_kept(app: FastAPI) -> N
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=101", "cursor=-1", "cursor=x", "cursor=" + "9" * 20, "cursor="]
 )
-def test_a_page_that_cannot_be_is_refused(app: FastAPI, query: str) -> None:
+def test_a_page_that_cannot_be_is_refused(app: ASGIApp, query: str) -> None:
     assert ask(app, f"{TRUST}/violations?{query}").status_code == 400
 
 
 @pytest.mark.parametrize("what", ["violations", "badge.svg"])
-def test_of_an_unknown_agent_there_is_nothing(app: FastAPI, what: str) -> None:
+def test_of_an_unknown_agent_there_is_nothing(app: ASGIApp, what: str) -> None:
     assert ask(app, f"/api/v1/trust/{STRANGER}/{what}").status_code == 404
 
 
@@ -183,7 +183,7 @@ def test_a_badge_is_a_picture_that_may_be_kept(store: FakeStore, keys: tuple[Sig
     assert "script" not in answer.text
 
 
-def test_a_tenant_sees_itself_and_the_whole_but_nobody_else(app: FastAPI, known: FakeKeys) -> None:
+def test_a_tenant_sees_itself_and_the_whole_but_nobody_else(app: ASGIApp, known: FakeKeys) -> None:
     key = known.add(TENANT, "trust:private")
     for headers in ({"X-Pact-Key": key}, {"Authorization": f"Bearer {key}"}):
         answer = ask(app, COMPARE, headers=headers)
@@ -207,7 +207,7 @@ def test_a_tenant_sees_itself_and_the_whole_but_nobody_else(app: FastAPI, known:
     assert "Acme" not in answer.text
 
 
-def test_the_public_sees_no_tenant(app: FastAPI, known: FakeKeys, store: FakeStore) -> None:
+def test_the_public_sees_no_tenant(app: ASGIApp, known: FakeKeys, store: FakeStore) -> None:
     for path in (TRUST, f"{TRUST}/violations", f"{TRUST}/badge.svg"):
         assert "tenant" not in ask(app, path).text
     asked = store.asked
@@ -221,7 +221,7 @@ def test_the_public_sees_no_tenant(app: FastAPI, known: FakeKeys, store: FakeSto
     assert store.asked == asked
 
 
-def test_anothers_agent_cannot_be_told_from_none(app: FastAPI, known: FakeKeys, store: FakeStore) -> None:
+def test_anothers_agent_cannot_be_told_from_none(app: ASGIApp, known: FakeKeys, store: FakeStore) -> None:
     bolt = Tenant("bolt-ag", "Bolt", "tenant-2", 7)
     asked = store.asked
     headers = {"X-Pact-Key": known.add(bolt, "trust:private")}
@@ -241,7 +241,7 @@ def test_a_key_has_a_limit_of_its_own(store: FakeStore, keys: tuple[SigningKey, 
     assert [status("203.0.113.1"), status("203.0.113.2")] == [200, 429]
 
 
-def test_a_browser_may_ask_for_a_batch_but_not_with_a_key(app: FastAPI) -> None:
+def test_a_browser_may_ask_for_a_batch_but_not_with_a_key(app: ASGIApp) -> None:
     origin = {"Origin": "https://bank.example", "Access-Control-Request-Method": "POST"}
     allowed = ask(app, BATCH, "OPTIONS", headers=origin | {"Access-Control-Request-Headers": "content-type"})
     assert allowed.status_code == 200
@@ -249,7 +249,7 @@ def test_a_browser_may_ask_for_a_batch_but_not_with_a_key(app: FastAPI) -> None:
     assert refused.status_code == 400
 
 
-def test_the_page_of_the_api_shows_how_to_present_a_key(app: FastAPI) -> None:
+def test_the_page_of_the_api_shows_how_to_present_a_key(app: ASGIApp) -> None:
     described = ask(app, "/openapi.json").json()
     assert set(described["components"]) == {"securitySchemes"}
     assert described["paths"]["/api/v1/trust/{agentId}/compare"]["get"]["security"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from oracle_api import reports
 from oracle_api.reports import Reports
@@ -25,7 +25,7 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> FastAPI:
+def app(tmp_path: Path) -> ASGIApp:
     return build(FakeStore(), create_keys(tmp_path / "keys", "report"))
 
 
@@ -47,7 +47,7 @@ def shown(answer: httpx.Response) -> tuple[int, bytes, set[tuple[str, str]]]:
     ],
 )
 def test_it_is_the_routes_answer_to_the_byte(
-    app: FastAPI, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    app: ASGIApp, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask(app, TRUST)
     short = ask(app, TRUST, headers=headers)
@@ -60,7 +60,7 @@ def test_it_is_the_routes_answer_to_the_byte(
         assert shown(again) == shown(known)
 
 
-def test_it_waits_for_nothing(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_waits_for_nothing(app: ASGIApp, monkeypatch: pytest.MonkeyPatch) -> None:
     first = ask(app, TRUST).content
 
     async def waits(*_: object) -> None:
@@ -89,7 +89,7 @@ def test_it_counts_against_the_same_limit_and_in_the_same_metrics(tmp_path: Path
     ],
 )
 def test_whatever_is_not_exactly_that_goes_the_usual_way(
-    app: FastAPI, path: str, method: str, status: int
+    app: ASGIApp, path: str, method: str, status: int
 ) -> None:
     ask(app, TRUST)
     assert ask(app, path, method).status_code == status
