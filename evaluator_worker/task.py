@@ -12,14 +12,14 @@ from evaluator_worker.judging import Outcome, Pacts, judge_batch, parts
 from pactstream import avro
 from pactstream.errors import InvalidInput
 from pactstream.kafka import letters, topics
-from pactstream.kafka.records import Emit, Record
+from pactstream.kafka.records import Emit, Record, Task
 
 GROUP: Final = "evaluator"
 
 _log = logging.getLogger(__name__)
 
 
-class EvaluatorTask:
+class EvaluatorTask(Task):
     """State of the agents of one partition of `telemetry.batches`, and the judgement of their events."""
 
     def __init__(self, partition: int, pacts: Pacts, memory: Memory) -> None:

@@ -14,7 +14,7 @@ from ledger_sealer.batch import sealable
 from pactstream import avro, clock
 from pactstream.errors import Fatal, InvalidInput
 from pactstream.kafka import topics
-from pactstream.kafka.records import Emit, Record
+from pactstream.kafka.records import Emit, Record, Task
 from pactstream.ledger import merkle, segment
 from pactstream.ledger.note import NoteSigner
 from pactstream.ledger.segment import ChainEnd, SealedSegment
@@ -29,7 +29,7 @@ class Log:
     signer: NoteSigner
 
 
-class SealerTask:
+class SealerTask(Task):
     """State of one log: the right edge of its tree and the end of its chain of segments.
 
     `published` is the end of the chain according to `ledger.checkpoints`. State that falls behind it was lost

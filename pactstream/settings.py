@@ -86,6 +86,11 @@ class ServiceSettings(KafkaSettings):
         description="Name of this process: the same after a restart, different from its peers'. Part of the "
         "transactional id, by which a restarted process cuts off its former self. Default: the host name.",
     )
+    state_dir: Path | None = Field(
+        None,
+        description="Directory on a local disk for the state of workers, which may then be larger than "
+        "memory. It is a copy of what is in Kafka. Unset: in memory.",
+    )
     bind_host: str = Field("127.0.0.1", description="Address that the service listens on.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe log line shown."

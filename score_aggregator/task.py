@@ -5,11 +5,11 @@ from __future__ import annotations
 from pactstream import avro, clock
 from pactstream.errors import InvalidInput
 from pactstream.kafka import topics
-from pactstream.kafka.records import Emit, Record
+from pactstream.kafka.records import Emit, Record, Task
 from score_aggregator.tally import Tally, parse_leaves
 
 
-class ScoreTask:
+class ScoreTask(Task):
     """Scores of the agents of one partition of `telemetry.evaluated`.
 
     A score holds all counts it rests on, so `trust.scores` is the output and the changelog at once.

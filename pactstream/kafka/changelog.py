@@ -1,74 +1,139 @@
-"""Restoring tasks from their compacted changelog."""
+"""Restoring tasks from their compacted changelog, a bit at a time: partitions that stay go on meanwhile."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 
-from confluent_kafka import (
-    OFFSET_BEGINNING,
-    Consumer,
-    KafkaError,
-    KafkaException,
-    TopicPartition,
-)
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from pactstream import clock
 from pactstream.errors import Retryable
-from pactstream.kafka import config, topics
+from pactstream.kafka import config, metrics, topics
 from pactstream.kafka.offsets import high_watermarks
-from pactstream.kafka.records import Task
+from pactstream.kafka.records import Restored
 from pactstream.settings import KafkaSettings
 
-_BATCH = 1_000
+_BATCH = 2_000
+_WAIT_SECONDS = 0.05
+_TELL_SECONDS = 5.0
 # Longer than a dead process's open transaction can hold back the reader.
 _STALL_SECONDS = 3 * config.TRANSACTION_TIMEOUT_MS / 1_000
 
+_log = logging.getLogger(__name__)
 
-def restore(settings: KafkaSettings, changelog: str, tasks: Mapping[int, Task]) -> int:
-    """Feed each task the changelog of its partition, from the beginning to the end; returns the record count.
+
+class Restore:
+    """Feeds each task the changelog of its partition, from the task's position to the end.
 
     The end is the *high watermark* when we begin, not the last stable offset: a dead process's open
     transaction may stand before records that later holders committed, and reading only up to it would lose
     those.
-
-    Raises:
-        Retryable: the changelog did not come to its end in time.
-        KafkaException: the broker refused.
     """
-    topic = topics.name(settings, changelog)
-    ends = high_watermarks(AdminClient(config.client(settings)), topic, tasks, _STALL_SECONDS)
-    reader = Consumer(config.reader(settings))
-    try:
-        return _read(reader, topic, tasks, ends)
-    finally:
-        reader.close()
 
+    def __init__(
+        self, settings: KafkaSettings, group: str, changelog: str, tasks: Mapping[int, Restored]
+    ) -> None:
+        """Begin. Raises Retryable: the brokers do not say where the changelog ends."""
+        self.count = 0
+        self._group = group
+        self._topic = topics.name(settings, changelog)
+        self._tasks = dict(tasks)
+        admin = AdminClient(config.client(settings))
+        self._ends = high_watermarks(admin, self._topic, tasks, _STALL_SECONDS)
+        self._at = {partition: task.position for partition, task in tasks.items()}
+        self._left = set(tasks)
+        self._offsets = self._missing()
+        self._began = self._moved = self._told = clock.monotonic_seconds()
+        self._reader = Consumer(config.reader(settings))
+        starts = [TopicPartition(self._topic, partition, offset) for partition, offset in self._at.items()]
+        self._reader.assign([one for one in starts if one.offset < self._ends[one.partition]])
 
-def _read(reader: Consumer, topic: str, tasks: Mapping[int, Task], ends: dict[int, int]) -> int:
-    pending = {partition for partition, end in ends.items() if end > 0}
-    reader.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in pending])
-    count = 0
-    deadline = clock.monotonic_seconds() + _STALL_SECONDS
-    while pending:
-        messages = reader.consume(_BATCH, 0.1)
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to restore."""
+        return not self._left
+
+    @property
+    def left(self) -> frozenset[int]:
+        """The partitions of which something is left."""
+        return frozenset(self._left)
+
+    @property
+    def seconds(self) -> float:
+        """For how long this has been going on."""
+        return clock.monotonic_seconds() - self._began
+
+    def step(self) -> list[int]:
+        """Read some more, for some hundredths of a second; returns the partitions that have come to their end.
+
+        Raises:
+            Retryable: the changelog does not go on.
+            KafkaException: the broker refused.
+        """
+        behind = self._behind()
+        messages = self._reader.consume(_BATCH, _WAIT_SECONDS) if behind else []
+        now = clock.monotonic_seconds()
         if messages:
-            deadline = clock.monotonic_seconds() + _STALL_SECONDS
-        elif clock.monotonic_seconds() > deadline:
-            raise Retryable(f"the changelog {topic} did not come to its end")
+            self._moved = now
+        elif behind and now - self._moved > _STALL_SECONDS:
+            raise Retryable(f"the changelog {self._topic} did not come to its end")
+        self._take(messages)
+        if now - self._told > _TELL_SECONDS:
+            self._told = now
+            self._tell()
+        metrics.RESTORE_LEFT.labels(self._group).set(self._missing())
+        done = sorted(self._left - self._behind())
+        self._left.difference_update(done)
+        return done
+
+    def drop(self, partitions: Iterable[int]) -> None:
+        """Leave out partitions that have moved away."""
+        self._left.difference_update(partitions)
+
+    def close(self) -> None:
+        """Stop reading."""
+        metrics.RESTORE_LEFT.labels(self._group).set(0)
+        self._reader.close()
+
+    def _take(self, messages: list[Message]) -> None:
+        """Hand out records, and tell each task how far it has come."""
+        came: dict[int, int] = {}
         for message in messages:
-            error = message.error()
-            partition = message.partition()
-            if partition is None:
+            partition, offset, error = message.partition(), message.offset(), message.error()
+            if partition is None or partition not in self._left or offset is None:
                 continue
             if error is None:
-                tasks[partition].restore(message.key() or b"", message.value())
-                count += 1
-            elif error.code() != KafkaError._PARTITION_EOF:
+                self._tasks[partition].restore(message.key() or b"", message.value())
+                self.count += 1
+                came[partition] = offset + 1
+            elif error.code() == KafkaError._PARTITION_EOF:
+                # Transaction markers take offsets but are never delivered: only the end-of-partition event,
+                # whose offset is the next one to read, shows that they have been passed.
+                came[partition] = offset
+            else:
                 raise KafkaException(error)
-            # Transaction markers take offsets but are never delivered: only the end-of-partition event,
-            # whose offset is the next one to read, shows that they have been passed.
-            offset = message.offset()
-            if offset is not None and offset + (error is None) >= ends[partition]:
-                pending.discard(partition)
-    return count
+        metrics.RESTORED.labels(self._group).inc(len(messages))
+        for partition, position in came.items():
+            self._tasks[partition].checkpoint(position)
+            self._at[partition] = position
+
+    def _behind(self) -> set[int]:
+        return {partition for partition in self._left if self._at[partition] < self._ends[partition]}
+
+    def _missing(self) -> int:
+        """How many offsets are left: more than records, for markers and what was compacted away count too."""
+        return sum(self._ends[partition] - self._at[partition] for partition in self._behind())
+
+    def _tell(self) -> None:
+        left = self._missing()
+        rate = (self._offsets - left) / self.seconds
+        _log.info(
+            "%s: %d %% of partitions %s restored, %d records/s, %s left",
+            self._group,
+            100 * (self._offsets - left) // max(self._offsets, 1),
+            sorted(self._left),
+            self.count / self.seconds,
+            f"{left / rate:.0f} s" if rate else f"{left} offsets",
+        )

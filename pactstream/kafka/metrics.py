@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 RECORDS = Counter("pactstream_records_total", "Source records processed.", ["group"])
 EVENTS = Counter("pactstream_events_total", "Events in committed transactions.", ["group"])
@@ -13,3 +13,5 @@ DEAD_LETTERS = Counter("pactstream_dead_letters_total", "Records put in the dead
 COMMIT_SECONDS = Histogram(
     "pactstream_transaction_seconds", "From a transaction's first record to its commit.", ["group"]
 )
+RESTORED = Counter("pactstream_restored_records_total", "Changelog records read back.", ["group"])
+RESTORE_LEFT = Gauge("pactstream_restore_offsets_left", "Changelog offsets still to be read back.", ["group"])

@@ -9,21 +9,32 @@ the partition begins at the last committed offset with the state of that offset,
 aborted by the restarted process (same transactional id) or by the broker after `TRANSACTION_TIMEOUT_MS`. A
 process that lost its partition without noticing (paused, cut off) is refused when it sends its offsets,
 because the group has moved on to a later generation.
+
+Tasks belong to the thread that runs the loop; other threads may borrow one (`Processor.lend`). One lock covers
+all tasks and the table of them. The loop takes it for each record, for the flush before a commit, and for every
+change of the table; so a borrower waits for a record at most, never for a commit, and sees each record's effect
+whole or not at all: also what is not committed yet, which the log of the source will make come true again.
+Rebalance callbacks run inside `poll`, in the loop's thread, which does not hold the lock there; borrowers do
+not call the client while they hold it. So nobody who holds it waits for anybody else: there is no deadlock.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Event
-from typing import cast
+from threading import Event, Lock
+from typing import NamedTuple, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from pactstream import clock
 from pactstream.errors import Fatal, InvalidInput, Retryable
 from pactstream.kafka import changelog, config, letters, metrics, topics
+from pactstream.kafka.fair import FairLock
+from pactstream.kafka.offsets import high_watermarks
 from pactstream.kafka.records import Headers, Record, Task
 from pactstream.kafka.sessions import run_sessions
 from pactstream.settings import ServiceSettings
@@ -34,6 +45,7 @@ _BY_KEY = -1  # librdkafka's RD_KAFKA_PARTITION_UA
 _POLL_SECONDS = 0.25
 _MAX_RECORDS_A_POLL = 100
 _COMMIT_TIMEOUT_SECONDS = 30.0
+_CLOSE_TIMEOUT_SECONDS = 90.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +53,8 @@ class Plan:
     """What one kind of worker reads and writes.
 
     A transaction closes after `max_events` events or `linger_seconds` after its first record, whichever comes
-    first: larger transactions cost less an event, shorter ones let readers see results sooner.
+    first: larger transactions cost less an event, shorter ones let readers see results sooner. `side` is a
+    second changelog, of what tasks keep beside their state. The group shows `client_id` with each member.
     """
 
     group: str
@@ -50,15 +63,36 @@ class Plan:
     make_task: Callable[[int], Task]
     max_events: int
     linger_seconds: float
+    side: str | None = None
+    client_id: str = "pactstream"
+
+
+class NotHeld(Retryable):
+    """The partition is not this process's, or its state is not back yet."""
+
+
+class Loan(NamedTuple):
+    """A task lent to another thread; `next_offset` is the first of its source that it has not processed.
+
+    `caught_up`: it has processed what was there when it was given the partition. `at_end`: it has nothing more
+    to process, as far as is known.
+    """
+
+    task: Task
+    next_offset: int
+    caught_up: bool
+    at_end: bool
 
 
 class Processor:
-    """Runs a `Plan` until told to stop; everything happens in the thread that calls `run`."""
+    """Runs a `Plan` until told to stop, in the thread that calls `run`; `lend` is for other threads."""
 
     def __init__(self, settings: ServiceSettings, plan: Plan) -> None:
         self._settings = settings
         self._plan = plan
         self._ready = Event()
+        self._lock = FairLock()
+        self._session: _Session | None = None  # replaced under the lock
 
     @property
     def ready(self) -> bool:
@@ -73,32 +107,71 @@ class Processor:
         """
         run_sessions(self._plan.group, self._run_session, stop)
 
+    @contextmanager
+    def lend(self, partition: int) -> Iterator[Loan]:
+        """The task of a partition, for a short while, to any thread: the loop waits meanwhile.
+
+        Whoever changes it sees to it that the change is written (`SideWriter`). Raises `NotHeld`.
+        """
+        with self._lock:
+            if self._session is None:
+                raise NotHeld("this worker is joining its group")
+            yield self._session.loan(partition)
+
+    def holds(self, partition: int, task: Task) -> bool:
+        """Whether this is still the task of the partition."""
+        with self._lock:
+            return self._session is not None and self._session.holds(partition, task)
+
+    def confirm(self) -> None:
+        """Return if the group counts this process in, with its present generation; from any thread.
+
+        Raises:
+            Retryable, KafkaException: it does not, or cannot be asked.
+        """
+        session = self._session
+        if session is None:
+            raise NotHeld("this worker is joining its group")
+        session.confirm()
+
     def _run_session(self, stop: Event) -> None:
-        session = _Session(self._settings, self._plan, self._ready)
+        session = _Session(self._settings, self._plan, self._ready, self._lock)
+        with self._lock:
+            self._session = session
         try:
             session.run(stop)
         finally:
             self._ready.clear()
+            with self._lock:
+                self._session = None
             session.close()
 
 
 class _Session:
     """One consumer and one producer, from joining the group to leaving it or to an abandoned transaction."""
 
-    def __init__(self, settings: ServiceSettings, plan: Plan, ready: Event) -> None:
+    def __init__(self, settings: ServiceSettings, plan: Plan, ready: Event, lock: FairLock) -> None:
         self._settings = settings
         self._plan = plan
         self._ready = ready
+        self._lock = lock
         self._source = topics.name(settings, plan.source)
         self._tasks: dict[int, Task] = {}
+        self._places: dict[int, _Place] = {}
         self._to_restore: list[int] = []
+        self._restores: list[changelog.Restore] = []
+        self._restoring: set[int] = set()
         self._open = False  # a transaction is
         self._opened_at = 0.0
         self._events = 0
         self._next_offsets: dict[int, int] = {}
+        self._changelog_ends: dict[int, int] = {}
         self._lost: KafkaException | None = None
         self._producer = Producer(config.transactional_producer(settings, f"{plan.group}-{settings.instance}"))
-        self._consumer = Consumer(config.consumer(settings, plan.group))
+        ours = {"client.id": plan.client_id, "enable.partition.eof": True}
+        self._consumer = Consumer(config.consumer(settings, plan.group) | ours)
+        self._in_use = Lock()  # the consumer, by other threads
+        self._closed = False
 
     def run(self, stop: Event) -> None:
         # Aborts what a former self of this process left open.
@@ -117,19 +190,56 @@ class _Session:
             metrics.ABORTS.labels(self._plan.group).inc()
             try:
                 self._producer.abort_transaction(_COMMIT_TIMEOUT_SECONDS)
-            except KafkaException as error:
+            except (KafkaException, SystemError) as error:
                 # The broker aborts it at the time-out, or our next self does.
                 _log.info("%s: the open transaction was not aborted by us: %s", self._plan.group, error)
+        for restore in self._restores:
+            restore.close()
+        for task in self._tasks.values():
+            task.close()
+        # A client must not be taken down while another thread waits in it.
+        if not self._in_use.acquire(timeout=_CLOSE_TIMEOUT_SECONDS):
+            raise Fatal(f"{self._plan.group}: the Kafka client does not come back; the process must start anew")
+        self._closed = True
+        self._in_use.release()
         self._consumer.close()
+
+    # For other threads. `loan` and `holds` are called under the lock.
+
+    def loan(self, partition: int) -> Loan:
+        task = self._tasks.get(partition)
+        if task is None or partition in self._restoring:
+            raise NotHeld(f"partition {partition} is not held here, or its state is being restored")
+        place = self._places[partition]
+        return Loan(task, place.next_offset, place.caught_up, place.at_end)
+
+    def holds(self, partition: int, task: Task) -> bool:
+        return self._tasks.get(partition) is task
+
+    def confirm(self) -> None:
+        """Have the group check our generation.
+
+        The only request that does so by itself is a commit of offsets. This one stands for nothing (nobody
+        reads the changelog by the group's offsets), so it cannot collide with those of a transaction.
+        """
+        token = TopicPartition(topics.name(self._settings, self._plan.changelog), 0, 0)
+        with self._in_use:
+            if self._closed:
+                raise NotHeld("this worker has left its group")
+            answers = self._consumer.commit(offsets=[token], asynchronous=False)
+        for one in answers or ():
+            if one.error is not None:
+                raise KafkaException(one.error)
 
     # One turn: what is there, and the commit when it is due.
 
     def _turn(self) -> None:
-        message = self._consumer.poll(self._wait_seconds())
+        message = self._consumer.poll(0 if self._restores else self._wait_seconds())
         if self._lost is not None:
             raise Retryable(f"partitions were lost: {self._lost}")
         if self._to_restore:
-            self._restore()
+            self._begin_restoring()
+        self._go_on_restoring()
         messages = [] if message is None else [message]
         while messages:
             for one in messages:
@@ -148,16 +258,20 @@ class _Session:
     def _take(self, message: Message) -> None:
         error = message.error()
         if error is not None:
-            self._check(error)
+            self._check(error, message)
             return
         record = as_record(message)
+        if record.partition in self._restoring:
+            raise Retryable(f"partition {record.partition} was read before its state was back")
         if record.partition not in self._tasks:
             return  # revoked between the fetch and here; its next holder reads it again
         if not self._open:
             self._producer.begin_transaction()
             self._open = True
             self._opened_at = clock.monotonic_seconds()
-        self._events += self._process(record)
+        with self._lock:
+            self._events += self._process(record)
+            self._places[record.partition].passed(record.offset + 1)
         self._next_offsets[record.partition] = record.offset + 1
         metrics.RECORDS.labels(self._plan.group).inc()
 
@@ -198,19 +312,31 @@ class _Session:
     ) -> None:
         full_name = topics.name(self._settings, topic)
         where = _BY_KEY if partition is None else partition
+        told = self._on_delivery if topic == self._plan.changelog else None
         while True:
             try:
-                self._producer.produce(full_name, value, key, where, headers=list(headers))
+                self._producer.produce(full_name, value, key, where, headers=list(headers), on_delivery=told)
                 return
             except BufferError:
                 # The client's queue is full: let it send before going on.
                 self._producer.poll(0.05)
 
+    def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
+        partition, offset = message.partition(), message.offset()
+        if error is None and partition is not None and offset is not None:
+            self._changelog_ends[partition] = offset + 1
+
     def _commit(self) -> None:
         if not self._open:
             return
-        for partition in self._next_offsets:
-            self._tasks[partition].flush(self._emit)
+        with self._lock:
+            for partition in self._next_offsets:
+                self._tasks[partition].flush(self._emit)
+        # The records first, then the offsets: once those are accepted, this transaction may still commit after
+        # another member has been given our partitions, and that one must find our records before the end of
+        # the changelog that it restores to.
+        if self._producer.flush(_COMMIT_TIMEOUT_SECONDS):
+            raise Retryable("the brokers did not take the transaction's records in time")
         offsets = [TopicPartition(self._source, p, offset) for p, offset in self._next_offsets.items()]
         # A crash before the next line leaves nothing visible; one after the commit has reached the broker
         # leaves everything. Between the two the coordinator decides, and completes what it decided.
@@ -224,6 +350,12 @@ class _Session:
         self._open = False
         self._events = 0
         self._next_offsets = {}
+        # A crash here leaves what tasks keep outside Kafka behind the changelog, never ahead of it: the next
+        # holder restores the rest.
+        ends, self._changelog_ends = self._changelog_ends, {}
+        with self._lock:
+            for partition, end in ends.items():
+                self._tasks[partition].checkpoint(end)
 
     # Partitions come and go. The callbacks run inside `poll`, so never in the middle of a record.
 
@@ -250,32 +382,83 @@ class _Session:
         consumer.incremental_unassign(partitions)
 
     def _forget(self, partitions: list[TopicPartition]) -> None:
-        for one in partitions:
-            self._tasks.pop(one.partition, None)
-            if one.partition in self._to_restore:
-                self._to_restore.remove(one.partition)
+        gone = {one.partition for one in partitions}
+        self._to_restore = [partition for partition in self._to_restore if partition not in gone]
+        self._restoring -= gone
+        for restore in self._restores:
+            restore.drop(gone)
+        with self._lock:
+            for partition in gone & self._tasks.keys():
+                self._tasks.pop(partition).close()
 
-    def _restore(self) -> None:
+    def _begin_restoring(self) -> None:
         wanted, self._to_restore = self._to_restore, []
-        started = clock.monotonic_seconds()
-        restored = {partition: self._plan.make_task(partition) for partition in wanted}
-        count = changelog.restore(self._settings, self._plan.changelog, restored)
-        self._tasks.update(restored)
-        self._consumer.resume([TopicPartition(self._source, partition) for partition in wanted])
-        self._ready.set()
-        seconds = clock.monotonic_seconds() - started
-        _log.info(
-            "%s: holds partitions %s; %d changelog records restored in %.1f s",
-            self._plan.group,
-            sorted(self._tasks),
-            count,
-            seconds,
-        )
+        settings, plan = self._settings, self._plan
+        admin = AdminClient(config.client(settings))
+        ends = high_watermarks(admin, self._source, wanted, _COMMIT_TIMEOUT_SECONDS)
+        for partition in wanted:
+            task = plan.make_task(partition)
+            with self._lock:
+                self._restoring.add(partition)
+                self._places[partition] = _Place(ends[partition])
+                self._tasks[partition] = task
+        tasks = {partition: self._tasks[partition] for partition in wanted}
+        self._restores.append(changelog.Restore(settings, plan.group, plan.changelog, tasks))
+        if plan.side is not None:
+            sides = {partition: task.side for partition, task in tasks.items()}
+            self._restores.append(changelog.Restore(settings, plan.group, plan.side, sides))
 
-    def _check(self, error: KafkaError) -> None:
-        if error.code() == KafkaError._PARTITION_EOF or (error.retriable() and not error.fatal()):
-            return
-        raise KafkaException(error)
+    def _go_on_restoring(self) -> None:
+        for restore in list(self._restores):
+            done = set(restore.step())
+            done.difference_update(*(other.left for other in self._restores if other is not restore))
+            if done:
+                with self._lock:
+                    self._restoring.difference_update(done)
+                self._consumer.resume([TopicPartition(self._source, partition) for partition in done])
+            if restore.finished:
+                self._restores.remove(restore)
+                restore.close()
+                _log.info(
+                    "%s: holds partitions %s; %d changelog records restored in %.1f s",
+                    self._plan.group,
+                    sorted(self._tasks.keys() - self._restoring),
+                    restore.count,
+                    restore.seconds,
+                )
+                if not self._restores:
+                    self._ready.set()
+
+    def _check(self, error: KafkaError, message: Message) -> None:
+        if error.code() == KafkaError._PARTITION_EOF:
+            partition, offset = message.partition(), message.offset()
+            if partition in self._tasks and offset is not None:
+                with self._lock:
+                    self._places[partition].ended(offset)
+        elif error.fatal() or not error.retriable():
+            raise KafkaException(error)
+
+
+class _Place:
+    """Where a task stands in its source; `end` is where that ended when the partition was given."""
+
+    def __init__(self, end: int) -> None:
+        self.next_offset = 0
+        self.at_end = False
+        self._end = end
+
+    @property
+    def caught_up(self) -> bool:
+        return self.next_offset >= self._end
+
+    def passed(self, next_offset: int) -> None:
+        self.next_offset = next_offset
+        self.at_end = False
+
+    def ended(self, offset: int) -> None:
+        # Beyond the last record there may be markers of transactions, which are never delivered.
+        self.next_offset = max(self.next_offset, offset)
+        self.at_end = True
 
 
 def as_record(message: Message) -> Record:

@@ -35,16 +35,50 @@ class Emit(Protocol):
     ) -> None: ...
 
 
-class Task(Protocol):
-    """The work on one source partition, with its state; knows nothing of consumers and transactions.
+class Restored(Protocol):
+    """What is restored from a changelog."""
 
-    The loop calls `restore` for each changelog record, then `process` for each source record, then `flush`
-    before each commit. A `Task` is thrown away when its partition moves or its transaction is aborted, and a
-    new one is restored: state never outlives what was committed.
-    """
+    @property
+    def position(self) -> int:
+        """The offset in the changelog at which restoring begins: what comes before is here already."""
+        return 0
 
     def restore(self, key: bytes, value: bytes | None) -> None:
         """Take one record of the changelog; None deletes the key."""
+
+    def checkpoint(self, position: int) -> None:
+        """All that was restored or flushed so far is committed, and stands in the changelog before `position`.
+
+        Raises:
+            Retryable: it could not be kept. Nothing of it is lost, for it is in the changelog.
+        """
+        return  # by default nothing is kept
+
+
+class _Nothing(Restored):
+    def restore(self, key: bytes, value: bytes | None) -> None:
+        """Keep nothing."""
+
+    def checkpoint(self, position: int) -> None:
+        """Nothing is kept."""
+
+
+_NOTHING = _Nothing()
+
+
+class Task(Restored, Protocol):
+    """The work on one source partition, with its state; knows nothing of consumers and transactions.
+
+    The loop calls `restore` for each changelog record from `position` on, then `process` for each source
+    record, then `flush` before each commit, and `checkpoint` after what was restored or committed. A `Task` is
+    thrown away when its partition moves or its transaction is aborted, and a new one is restored: state never
+    outlives what was committed, save where a task keeps it at a checkpoint.
+    """
+
+    @property
+    def side(self) -> Restored:
+        """What is restored from the second changelog, where the plan has one; by default nothing is kept."""
+        return _NOTHING
 
     def process(self, record: Record, emit: Emit) -> int:
         """Handle one record; returns how many events it carried, which counts towards the transaction's size.
@@ -56,3 +90,7 @@ class Task(Protocol):
 
     def flush(self, emit: Emit) -> None:
         """Write what changed since the last call, state included, before the transaction commits."""
+
+    def close(self) -> None:
+        """Let go of what the task holds open; the last call."""
+        return  # by default nothing is open

@@ -78,6 +78,15 @@ def _classified(session: Callable[[Event], None], stop: Event) -> None:
         session(stop)
     except KafkaException as error:
         raise classify(error) from error
+    except SystemError as error:
+        # The client raises its fatal error (fenced), then calls back for each record it has not delivered:
+        # Python reports that as a fault of the callback, and the client's error as the cause.
+        cause = error.__cause__
+        while isinstance(cause, SystemError):
+            cause = cause.__cause__
+        if not isinstance(cause, KafkaException):
+            raise
+        raise classify(cause) from error
 
 
 def _say_why(group: str, state: RetryCallState) -> None:

@@ -11,13 +11,13 @@ import pytest
 from pactstream.errors import Fatal, InvalidInput, Retryable
 from pactstream.kafka import topics
 from pactstream.kafka.processor import Plan, Processor
-from pactstream.kafka.records import Emit, Record
+from pactstream.kafka.records import Emit, Record, Task
 from pactstream.settings import ServiceSettings
 from tests.kafka_tools import create_topics, produce, read_all, service_settings
 from tests.stack import eventually
 
 
-class Summing:
+class Summing(Task):
     """Adds up numbers by key; output is the running sum, the changelog is the sum."""
 
     def __init__(self, partition: int, fail: Callable[[str], None]) -> None:
