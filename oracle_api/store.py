@@ -26,9 +26,12 @@ _T = TypeVar("_T")
 
 _SCORE = """
 SELECT through_sequence, toUnixTimestamp64Micro(first_received_at), toUnixTimestamp64Micro(last_received_at),
-    sessions, tool_calls, bound_calls, valid_calls, violations, dimensions, composite, confidence
+    sessions, tool_calls, bound_calls, valid_calls, violations,
+    mapFromArrays(arrayFilter((name, score) -> score IS NOT NULL, dimensions.name, dimensions.score),
+                  arrayFilter(score -> score IS NOT NULL, dimensions.score)),
+    composite, confidence
 FROM scores FINAL WHERE agent_id = {agent:UUID}
-ORDER BY through_sequence DESC LIMIT 1
+ORDER BY through_sequence DESC, computed_at DESC LIMIT 1
 """
 _HEAD = """
 SELECT log, leaf_index, sequence, lower(hex(leaf_hash)), toUnixTimestamp64Micro(received_at)

@@ -1,58 +1,90 @@
-"""From counts to a score. Pure; `docs/scores.md` explains each figure.
-
-Only what is computed is reported: a dimension without evidence is absent, never guessed.
-"""
+"""From evidence to a score: twelve dimensions, composite, confidence, tier. Pure; see `docs/scores.md`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import sqrt
+from typing import Any, Final, NamedTuple
 
-PACT_COMPLIANCE = "pact_compliance"
-"""Share of the calls bound by a pact that were valid."""
+from pactstream import clock
+from pactstream.scores.dimensions import METHOD, TIERS, WEIGHTS, Dimension, Tier
+from score_aggregator.attested import claim_json
+from score_aggregator.dimensions import FROM_ATTESTATIONS, Evidence, Finding, findings
 
-WEIGHTS: Mapping[str, float] = {PACT_COMPLIANCE: 1.0}
-"""What each dimension weighs in the composite, relative to the others that are computed."""
-
-_Z_95 = 1.959963984540054
-"""The standard normal distribution's 97.5 % quantile."""
-
-
-def compliance(valid: int, bound: int) -> float | None:
-    """`valid / bound`, from 0 to 1; None when nothing was bound."""
-    return valid / bound if bound else None
+MIN_COVERED_WEIGHT: Final = 33
+"""Less makes no composite: neither attestations alone (30) do, nor does telemetry without a pact."""
 
 
-def dimensions(valid: int, bound: int) -> dict[str, float]:
-    """The dimensions that the counts support, each from 0 to 1."""
-    rate = compliance(valid, bound)
-    return {} if rate is None else {PACT_COMPLIANCE: rate}
+class Scored(NamedTuple):
+    """An agent's score at a moment."""
+
+    evidence: Evidence
+    dimensions: Mapping[Dimension, Finding]
+    composite: float | None
+    confidence: float | None
+    covered_weight: float
+    sample_size: float
+    tier: Tier | None
+
+    def fields(self) -> dict[str, Any]:
+        """As the fields of the Avro record `Score` that are computed here."""
+        return {
+            "composite": self.composite,
+            "confidence": self.confidence,
+            "points": None if self.composite is None else round(10 * self.composite),
+            "covered_weight": self.covered_weight,
+            "tier": self.tier,
+            "sample_size": self.sample_size,
+            "method": METHOD,
+            "dimension_scores": [
+                {
+                    "name": name,
+                    "weight": float(WEIGHTS[name]),
+                    "score": finding.estimate.score,
+                    "confidence": finding.estimate.confidence,
+                    "sample_size": finding.estimate.sample_size,
+                    "inputs": dict(finding.inputs),
+                }
+                for name, finding in self.dimensions.items()
+            ],
+            "attestations": [
+                {
+                    "attestation_id": held.said.jti,
+                    "kind": held.kind,
+                    "issuer": held.said.iss,
+                    "issued_at_micros": held.said.iat * clock.MICROS_PER_SECOND,
+                    "expires_at_micros": held.said.exp * clock.MICROS_PER_SECOND,
+                    "sequence": held.sequence,
+                    "claim": claim_json(held.said.claim),
+                }
+                for held in self.evidence.attestations
+            ],
+        }
 
 
-def composite(computed: Mapping[str, float]) -> float | None:
-    """100 times the weighted mean of the computed dimensions; None when there are none."""
-    weight = sum(WEIGHTS[name] for name in computed)
-    if not weight:
+def score(evidence: Evidence) -> Scored:
+    """What the evidence comes to."""
+    found = findings(evidence)
+    scores = {name: one.estimate.score for name, one in found.items()}
+    covered = {name: value for name, value in scores.items() if value is not None}
+    weight = sum(WEIGHTS[name] for name in covered)
+    composite = confidence = None
+    if weight >= MIN_COVERED_WEIGHT:
+        composite = sum(WEIGHTS[name] * value for name, value in covered.items()) / weight
+        confidence = sum(WEIGHTS[name] * one.estimate.confidence for name, one in found.items()) / 100
+    size = max(one.estimate.sample_size for name, one in found.items() if name not in FROM_ATTESTATIONS)
+    tier = tier_of(composite, confidence, size)
+    return Scored(evidence, found, composite, confidence, float(weight), size, tier)
+
+
+def tier_of(composite: float | None, confidence: float | None, sample_size: float) -> Tier | None:
+    """The highest tier whose demands are met."""
+    if composite is None or confidence is None:
         return None
-    return 100 * (sum(WEIGHTS[name] * figure for name, figure in computed.items()) / weight)
-
-
-def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """The 95 % score interval of a proportion (E. B. Wilson, JASA 22, 1927), within 0 to 1; `trials` > 0.
-
-    Unlike the textbook interval it holds for few trials and for proportions near 0 and 1, where agents live.
-    """
-    z2 = _Z_95 * _Z_95
-    rate = successes / trials
-    scale = 1 + z2 / trials
-    centre = (rate + z2 / (2 * trials)) / scale
-    half = _Z_95 * sqrt(rate * (1 - rate) / trials + z2 / (4 * trials * trials)) / scale
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def confidence(valid: int, bound: int) -> float | None:
-    """One minus the width of the compliance's 95 % interval: near 0 for few calls, towards 1 with many."""
-    if not bound:
-        return None
-    low, high = wilson_interval(valid, bound)
-    return 1 - (high - low)
+    for demand in TIERS:
+        if (
+            composite >= demand.composite
+            and confidence >= demand.confidence
+            and sample_size >= demand.sample_size
+        ):
+            return demand.tier
+    return None

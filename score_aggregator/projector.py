@@ -1,8 +1,8 @@
 """Copies `trust.scores` to the ClickHouse table `scores`, at least once; the table makes that exactly once.
 
-The table keeps one row for each agent and day, the one with the highest `through_sequence`
-(ReplacingMergeTree). A score written twice, or an older one after a newer, is the same as not written. So no
-state has to be kept here, and no token has to outlive a restart.
+The table keeps one live row for each agent and day, the one computed last (ReplacingMergeTree). A score written
+twice, or an older one after a newer, is the same as not written. So no state has to be kept here, and no token
+has to outlive a restart.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from pactstream.errors import InvalidInput
 from pactstream.kafka import config, topics
 from pactstream.kafka.sessions import run_sessions
 from pactstream.settings import KafkaSettings
+from score_aggregator.table import day_of
 
 GROUP = "score-projector"
 _MAX_RECORDS = 5_000
-_DAY_MICROS = 86_400_000_000
 
 _log = logging.getLogger(__name__)
 _ROWS = Counter("pactstream_score_rows_total", "Scores written to ClickHouse.")
@@ -33,8 +33,8 @@ Score = dict[str, Any]
 
 
 def newest(scores: Iterable[Score]) -> list[Score]:
-    """The last score of each agent and day (UTC) of its last event: what the table would keep of them."""
-    kept = {(one["agent_id"], one["last_received_at_micros"] // _DAY_MICROS): one for one in scores}
+    """The last score of each agent and day (UTC) of computing: what the table would keep of them."""
+    kept = {(one["agent_id"], day_of(one["computed_at_micros"])): one for one in scores}
     return list(kept.values())
 
 

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pactstream import avro, clock
 from pactstream.errors import InvalidInput
 from pactstream.kafka import topics
 from pactstream.kafka.records import Emit, Record, Task
-from score_aggregator.tally import Tally, parse_leaves
+from score_aggregator.leaves import parse_leaves
+from score_aggregator.tally import Tally
+
+OPEN_AGENTS: Final = 2_000
+"""So many agents' days are held ready; those of others are packed until something of theirs arrives."""
 
 
 class ScoreTask(Task):
-    """Scores of the agents of one partition of `telemetry.evaluated`.
-
-    A score holds all counts it rests on, so `trust.scores` is the output and the changelog at once.
-    """
+    """Scores of the agents of one partition of `telemetry.evaluated`."""
 
     def __init__(self, partition: int) -> None:
         self._partition = partition
         self._tallies: dict[str, Tally] = {}
+        self._open: dict[str, None] = {}  # the agents whose days are not packed, the longest unmoved first
         self._changed: set[str] = set()
 
     def restore(self, key: bytes, value: bytes | None) -> None:
-        """Take one score back; None forgets the agent."""
-        agent_id = key.decode()
-        if value is None:
-            self._tallies.pop(agent_id, None)
+        """Take one changelog record: `<agent>` for its totals, `<agent>/<day>/<tenant>` for a day."""
+        agent_id, _, rest = key.decode().partition("/")
+        tally = self._tallies.setdefault(agent_id, Tally(agent_id))
+        if rest:
+            day, _, tenant = rest.partition("/")
+            tally.restore_day((int(day), tenant), value)
+        elif value is None:
+            del self._tallies[agent_id]
         else:
-            self._tallies[agent_id] = Tally.decode(value)
+            tally.restore_totals(value)
 
     def process(self, record: Record, emit: Emit) -> int:
         """Count one batch.
@@ -40,16 +48,28 @@ class ScoreTask(Task):
             raise InvalidInput("the record's key is not the batch's agent: its order would not hold")
         leaves = parse_leaves(batch)
         tally = self._tallies.get(agent_id) or Tally(agent_id)
-        if tally.add(leaves, batch["received_at_micros"]):
+        if tally.add(leaves, batch["tenant_pseudonym"], batch["received_at_micros"]):
             self._tallies[agent_id] = tally
             self._changed.add(agent_id)
         return len(leaves)
 
     def flush(self, emit: Emit) -> None:
-        """Write the scores that changed: once a transaction, however many batches changed them."""
+        """Write the scores that changed, and the state they rest on: once a transaction."""
         now = clock.now_micros()
         for agent_id in sorted(self._changed):
-            value = self._tallies[agent_id].encode(now)
-            # The source's partition: whoever holds it finds its scores there when it restores.
-            emit(topics.SCORES, agent_id.encode(), value, partition=self._partition)
+            tally = self._tallies[agent_id]
+            # In the source's partition: whoever holds it finds its agents there when it restores.
+            emit(topics.SCORES, agent_id.encode(), tally.encode_score(now), partition=self._partition)
+            self._log(emit, agent_id, tally.encode_totals())
+            for (day, tenant), value in tally.drain(now):
+                self._log(emit, f"{agent_id}/{day}/{tenant}", value)
+            self._open.pop(agent_id, None)
+            self._open[agent_id] = None
         self._changed.clear()
+        while len(self._open) > OPEN_AGENTS:
+            unmoved = next(iter(self._open))
+            del self._open[unmoved]
+            self._tallies[unmoved].pack()
+
+    def _log(self, emit: Emit, key: str, value: bytes | None) -> None:
+        emit(topics.AGGREGATOR_STATE, key.encode(), value, partition=self._partition)

@@ -20,7 +20,7 @@ def build(settings: AggregatorSettings, database: ClickHouse) -> tuple[Processor
     plan = Plan(
         group=GROUP,
         source=topics.EVALUATED,
-        changelog=topics.SCORES,
+        changelog=topics.AGGREGATOR_STATE,
         make_task=ScoreTask,
         max_events=settings.aggregator_max_events,
         linger_seconds=settings.aggregator_linger_seconds,

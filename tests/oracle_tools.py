@@ -13,7 +13,8 @@ from pactstream.clickhouse.client import ClickHouse
 from pactstream.ledger import merkle
 from pactstream.ledger.note import Checkpoint, NoteSigner, sign_checkpoint
 from score_aggregator import table
-from score_aggregator.tally import CountedLeaf, Tally, parse_leaves
+from score_aggregator.leaves import CountedLeaf, parse_leaves
+from score_aggregator.tally import Tally
 
 ATLAS = UUID("76cf31d6-ffe3-4a5c-8748-021114aa8066")
 DEPLOYMENT = "test.local"
@@ -107,7 +108,7 @@ class History:
 
     def write_score(self) -> None:
         """The score over everything written."""
-        table.insert(self.database, [avro.decode_as("Score", self.tally.encode(self.now_micros))])
+        table.insert(self.database, [avro.decode_as("Score", self.tally.encode_score(self.now_micros))])
 
     def _write_leaves(self, told: Sequence[Told]) -> None:
         rows = []
@@ -115,7 +116,7 @@ class History:
             self.sequence += 1
             self.now_micros += clock.MICROS_PER_SECOND
             rows.append(self._row(one))
-            self.tally.add([_counted(one, self.sequence)], self.now_micros)
+            self.tally.add([_counted(one, self.sequence)], "tenant-1", self.now_micros)
         self.database.insert("room_events", _COLUMNS, rows)
 
     def _row(self, one: Told) -> tuple[object, ...]:
@@ -178,6 +179,9 @@ def _counted(one: Told, sequence: int) -> CountedLeaf:
         severity = f'"{one.broken[0][2]}"' if one.broken else "null"
         bound, valid = str(one.bound).lower(), str(not one.broken).lower()
         verdict = f'{{"bound":{bound},"valid":{valid},"severity":{severity}}}'
-    leaf = f'{{"sequence":{sequence},"type":"{one.type}","verdict":{verdict}}}'
+    leaf = (
+        f'{{"sequence":{sequence},"type":"{one.type}","verdict":{verdict},"sessionId":"{one.session}",'
+        f'"outcome":"{one.outcome}"}}'
+    )
     (counted,) = parse_leaves({"events": [{"leaf": leaf.encode()}]})
     return counted

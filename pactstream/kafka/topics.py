@@ -24,6 +24,7 @@ PAGES = "pages"
 CHECKPOINTS = "ledger.checkpoints"
 SEALER_STATE = "sealer.state"
 SCORES = "trust.scores"
+AGGREGATOR_STATE = "aggregator.state"
 
 _LISTING_SECONDS = 0.1
 _DAY_MS = 86_400_000
@@ -83,6 +84,7 @@ TOPICS = (
     Topic(CHECKPOINTS, _FOREVER),
     Topic(SEALER_STATE, _COMPACTED),
     Topic(SCORES, _COMPACTED),
+    Topic(AGGREGATOR_STATE, _COMPACTED),
 )
 
 

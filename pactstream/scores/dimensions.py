@@ -58,9 +58,9 @@ class Demand(NamedTuple):
 
 
 TIERS: Final = (
-    Demand("platinum", 90, 0.70, 100),
+    Demand("platinum", 90, 0.70, 80),
     Demand("gold", 75, 0.55, 60),
-    Demand("silver", 60, 0.40, 30),
-    Demand("bronze", 40, 0.25, 10),
+    Demand("silver", 60, 0.40, 35),
+    Demand("bronze", 40, 0.25, 20),
 )
 """From the highest: an agent's tier is the first whose demands it meets."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from threading import Event, Thread
@@ -9,17 +10,18 @@ from typing import Any
 
 import pytest
 
-from pactstream import avro
+from pactstream import avro, clock
 from pactstream.clickhouse import migrate
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.errors import Retryable
 from pactstream.kafka import topics
 from score_aggregator import table, wiring
+from score_aggregator.leaves import parse_leaves
 from score_aggregator.projector import Projector
 from score_aggregator.settings import AggregatorSettings
-from score_aggregator.tally import Tally, parse_leaves
+from score_aggregator.tally import Tally
 from tests.kafka_tools import create_topics, produce, read_all
-from tests.score_tools import AGENT, BROKEN, KEPT, OTHER, atlas, batch, call
+from tests.score_tools import AGENT, BROKEN, KEPT, NOON, OTHER, atlas, batch, call
 from tests.stack import ClickHouseAddress, eventually
 
 Loop = Callable[[Event], None]
@@ -77,9 +79,9 @@ def send(settings: AggregatorSettings, *records: Any) -> None:
 
 
 def latest(database: ClickHouse) -> dict[str, tuple[Any, ...]]:
-    """Agent to (through_sequence, bound, valid, composite), and no more than one row an agent and day."""
+    """Agent to (through_sequence, bound, valid), and no more than one row an agent and day."""
     rows = database.rows(
-        "SELECT toString(agent_id), through_sequence, bound_calls, valid_calls, composite FROM scores FINAL"
+        "SELECT toString(agent_id), through_sequence, bound_calls, valid_calls FROM scores FINAL"
     )
     found = {agent: tuple(rest) for agent, *rest in rows}
     assert len(found) == len(rows)
@@ -89,18 +91,32 @@ def latest(database: ClickHouse) -> dict[str, tuple[Any, ...]]:
 def test_scores_reach_the_table_and_survive_a_restart(
     settings: AggregatorSettings, database: ClickHouse
 ) -> None:
-    day = atlas()
-    send(settings, batch(1, day[:20]), batch(1, [call(BROKEN)], OTHER))
+    day, now = atlas(), clock.now_micros()
+    send(settings, batch(1, day[:20], received=now), batch(1, [call(BROKEN)], OTHER))
     processor, projector = wiring.build(settings, database)
     with running(processor.run, projector.run):
-        eventually(lambda: latest(database).get(OTHER) == (1, 1, 0, 0.0), timeout=30)
+        eventually(lambda: latest(database).get(OTHER) == (1, 1, 0), timeout=30)
         eventually(lambda: latest(database).get(AGENT, (0,))[0] == 20, timeout=30)
-    send(settings, batch(21, day[20:]))
+    send(settings, batch(21, day[20:], received=now))
     processor, projector = wiring.build(settings, database)
     with running(processor.run, projector.run):
-        eventually(lambda: latest(database).get(AGENT) == (40, 25, 24, 96.0), timeout=30)
+        eventually(lambda: latest(database).get(AGENT) == (40, 25, 24), timeout=30)
     last = avro.decode_as("Score", read_all(settings, topics.SCORES)[-1].value())
-    assert (last["through_sequence"], last["violations"], last["composite"]) == (40, {"critical": 1}, 96.0)
+    assert (last["through_sequence"], last["violations"], last["covered_weight"]) == (40, {"critical": 1}, 43)
+    (row,) = database.rows(
+        """
+        SELECT composite, points, confidence, tier, arrayZip(dimensions.name, dimensions.score),
+            dimensions.inputs[2]
+        FROM scores FINAL WHERE agent_id = {agent:UUID}
+        """,
+        {"agent": AGENT},
+    )
+    composite, points, confidence, tier, scores, inputs = row
+    assert (composite, confidence, tier) == (last["composite"], last["confidence"], "")
+    assert points == last["points"] == round(10 * composite)
+    assert scores == [(one["name"], one["score"]) for one in last["dimension_scores"]]
+    assert dict(scores)["accuracy"] is None
+    assert json.loads(inputs) == last["dimension_scores"][1]["inputs"]
 
 
 def test_a_crash_between_insert_and_commit_leaves_no_second_row(
@@ -119,7 +135,7 @@ def test_a_crash_between_insert_and_commit_leaves_no_second_row(
     projector = Projector(settings, insert_then_fail, 0.05)
     with running(processor.run, projector.run):
         eventually(lambda: len(calls) >= 2, timeout=30)
-    assert latest(database) == {AGENT: (40, 25, 24, 96.0)}
+    assert latest(database) == {AGENT: (40, 25, 24)}
 
 
 def test_an_older_score_after_a_newer_changes_nothing(
@@ -128,29 +144,11 @@ def test_an_older_score_after_a_newer_changes_nothing(
     newer, older = (avro.decode_as("Score", score_after(count)) for count in (2, 1))
     for score in (newer, older):
         table.insert(database, [score])
-    assert latest(database) == {AGENT: (2, 2, 2, 100.0)}
+    assert latest(database) == {AGENT: (2, 2, 2)}
 
 
 def score_after(count: int) -> bytes:
     tally = Tally(AGENT)
     value = batch(1, [call(KEPT)] * count).value
-    tally.add(parse_leaves(avro.decode_as("EvaluatedBatch", value)), 1_000)
-    return tally.encode(1_000)
-
-
-def test_a_poison_batch_goes_to_the_dead_letters_and_the_next_is_counted(
-    settings: AggregatorSettings, database: ClickHouse
-) -> None:
-    send(settings, batch(1, [{"type": 7}]), batch(1, [call(KEPT)]))
-    processor, projector = wiring.build(settings, database)
-    with running(processor.run, projector.run):
-        eventually(lambda: latest(database).get(AGENT) == (1, 1, 1, 100.0), timeout=30)
-    (letter,) = read_all(settings, topics.EVALUATED + ".dlq")
-    assert "not a leaf" in str(dict(letter.headers() or ())["error.message"])
-
-
-def test_a_record_that_is_no_score_is_skipped(settings: AggregatorSettings, database: ClickHouse) -> None:
-    produce(settings, topics.SCORES, [(b"junk", b"junk"), (b"gone", None), (AGENT.encode(), score_after(1))])
-    _, projector = wiring.build(settings, database)
-    with running(projector.run):
-        eventually(lambda: latest(database).get(AGENT) == (1, 1, 1, 100.0), timeout=30)
+    tally.add(parse_leaves(avro.decode_as("EvaluatedBatch", value)), "p", 1_000)
+    return tally.encode_score(NOON + count)

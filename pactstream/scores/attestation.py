@@ -1,0 +1,153 @@
+"""What third parties attest of an agent: accuracy evaluations, bond postings, security reviews.
+
+An attestation is a compact JWS (RFC 7515) by a key that its issuer registered, ES256 or Ed25519. Its payload is
+the JSON object below; `iss`, `sub`, `jti`, `iat` and `exp` are as RFC 7519 has them. It stands in the ledger as
+it was signed, so that anybody who has the issuer's public key can check it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Final, Literal, TypeAlias, TypeVar
+
+import msgspec
+from joserfc import jws
+from joserfc.errors import JoseError
+from msgspec import Meta
+
+from pactstream.errors import InvalidInput
+from pactstream.signing.jwks import PublicKey
+
+KINDS: Final = ("accuracy", "bond", "security")
+JWS_TYPE: Final = "pactstream-attestation+jws"
+MAX_CHARS: Final = 8_192
+MAX_LIFETIME_SECONDS: Final = 366 * 86_400
+
+_T = TypeVar("_T")
+_COMPACT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
+_Count: TypeAlias = Annotated[int, Meta(ge=0, le=10**9)]
+_Id: TypeAlias = Annotated[
+    str, Meta(pattern=r"\A[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
+]
+_Seconds: TypeAlias = Annotated[int, Meta(ge=0, le=2**40)]
+
+
+class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", rename="camel"):
+    """What is attested; the members depend on the kind."""
+
+
+class Accuracy(Claim, frozen=True, tag="accuracy"):
+    """An evaluation against known answers: so many of so many were right."""
+
+    correct: _Count
+    total: Annotated[int, Meta(ge=1, le=10**9)]
+    benchmark: Annotated[str, Meta(min_length=1, max_length=128)]
+
+
+class Bond(Claim, frozen=True, tag="bond"):
+    """Money that stands behind the agent. `coverage`: of the most that it can lose at once, from 0 to 1."""
+
+    amount: Annotated[str, Meta(pattern=r"\A[0-9]{1,18}(\.[0-9]{1,8})?\Z")]
+    currency: Annotated[str, Meta(pattern=r"\A[A-Z0-9]{3,10}\Z")]
+    coverage: Annotated[float, Meta(ge=0, le=1)]
+
+
+class Security(Claim, frozen=True, tag="security"):
+    """A review of the agent's security: findings still open, by severity."""
+
+    critical: _Count
+    high: _Count
+    medium: _Count
+    low: _Count
+    scope: Annotated[str, Meta(min_length=1, max_length=128)]
+
+
+class Revocation(Claim, frozen=True, tag="revocation"):
+    """Takes back an attestation of the same issuer about the same agent."""
+
+    revokes: _Id
+
+
+AnyClaim: TypeAlias = Accuracy | Bond | Security | Revocation
+
+
+class Attestation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The payload: who says it of whom, when, until when, and what."""
+
+    iss: _Id
+    sub: _Id
+    jti: _Id
+    iat: _Seconds
+    exp: _Seconds
+    claim: AnyClaim
+
+
+class _Header(msgspec.Struct, frozen=True):
+    """What is read of the JWS header before the key is known."""
+
+    kid: Annotated[str, Meta(min_length=1, max_length=128)]
+    alg: Literal["ES256", "Ed25519"]
+    typ: Literal["pactstream-attestation+jws"]
+
+
+_decode_payload = msgspec.json.Decoder(Attestation).decode
+_decode_header = msgspec.json.Decoder(_Header).decode
+
+
+def read(compact: str) -> Attestation:
+    """What an attestation says, its signature unchecked: of one that stands in the ledger, so was checked.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    return _decoded(_decode_payload, compact, 1)
+
+
+def verify(compact: str, keys: Mapping[str, PublicKey], *, now_micros: int) -> Attestation:
+    """What an attestation says, signed by one of these keys of its issuer (by key id), and in force.
+
+    Raises:
+        InvalidInput: malformed, signed by none of them or by a retired one, expired, from the future, or longer
+            in force than `MAX_LIFETIME_SECONDS`.
+    """
+    header = _decoded(_decode_header, compact, 0)
+    key = keys.get(header.kid)
+    now = now_micros // 1_000_000
+    if key is None or key.algorithm != header.alg:
+        raise InvalidInput("the attestation is signed by no key of its issuer")
+    said = read(compact)
+    if key.retired_at_micros is not None and said.iat * 1_000_000 >= key.retired_at_micros:
+        raise InvalidInput("the attestation is signed by a retired key")
+    try:
+        jws.deserialize_compact(compact, key.jwk, algorithms=[key.algorithm])
+    except (JoseError, ValueError) as error:
+        raise InvalidInput("the attestation's signature does not hold") from error
+    if said.iat > now + 300:
+        raise InvalidInput("the attestation is from the future")
+    if not now < said.exp <= said.iat + MAX_LIFETIME_SECONDS:
+        raise InvalidInput("the attestation has expired, or is in force for more than 366 days")
+    if isinstance(said.claim, Accuracy) and said.claim.correct > said.claim.total:
+        raise InvalidInput("more answers are right than were asked for")
+    return said
+
+
+def issuer_of(compact: str) -> str:
+    """The issuer that an attestation names, so that its keys can be looked up.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    return read(compact).iss
+
+
+def _decoded(decode: Callable[[bytes], _T], compact: str, part: int) -> _T:
+    if len(compact) > MAX_CHARS or not _COMPACT.fullmatch(compact):
+        raise InvalidInput("not a compact JWS")
+    text = compact.split(".")[part]
+    try:
+        return decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (msgspec.DecodeError, binascii.Error, UnicodeError) as error:
+        raise InvalidInput(f"not an attestation: {error}") from error
