@@ -23,7 +23,7 @@ from pactstream import canonical, clock, ids
 from pactstream.signing.keys import SigningKey
 from pactstream.signing.report import sign_jwt, sign_report
 
-_CHECK_SECONDS = 0.2
+_CHECK_SECONDS = 0.5
 _SERVE_SECONDS = 1.0
 _UNKNOWN_SECONDS = 1.0
 # A report has at most 90 kB in each of its two forms, a usual one 4 kB.
