@@ -17,9 +17,9 @@ def main() -> int:
         ours = settings.load(EvaluatorSettings)
         logs.configure("evaluator_worker", ours.log_level)
         pacts = PactBook(ours)
-        processor = wiring.build(ours, pacts)
+        parts = wiring.build(ours, pacts)
         code = worker.run(
-            [processor.run], host=ours.bind_host, port=ours.evaluator_port, ready=lambda: processor.ready
+            parts.loops, host=ours.bind_host, port=ours.evaluator_port, ready=lambda: parts.processor.ready
         )
         pacts.close()
     except Fatal as error:

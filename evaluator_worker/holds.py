@@ -24,6 +24,7 @@ from typing import Final
 
 from pactstream import avro
 from pactstream.errors import InvalidInput
+from pactstream.kafka.records import Restored
 from pactstream.pacts import Claim
 from pactstream.pacts.figures import Share
 
@@ -138,7 +139,7 @@ class AgentHolds:
                 del self._claims[claim.measure]
 
 
-class Holds:
+class Holds(Restored):
     """The holds of one partition's agents."""
 
     def __init__(self) -> None:
@@ -204,6 +205,9 @@ class Holds:
             self.add(decode(key, value))
         elif self.remove(key.decode()):
             self._gone.pop(key.decode())
+
+    def checkpoint(self, position: int) -> None:
+        """All is in memory, and restored from the beginning."""
 
 
 def _split(key: bytes) -> tuple[str, str, int]:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from evaluator_worker import crossings, stated
 from evaluator_worker.agent import AgentState
+from evaluator_worker.holds import Holds, name_of
 from pactstream import clock
 from pactstream.errors import InvalidInput, Retryable
 from pactstream.kafka import topics
@@ -49,17 +50,22 @@ class Outcome:
     verdicts: list[Verdict] = field(default_factory=list)
     refused: list[tuple[int, InvalidInput]] = field(default_factory=list)
     crossings: int = 0
+    released: int = 0
 
 
-def judge_batch(batch: dict[str, Any], record: Record, agent: AgentState, pacts: Pacts) -> Outcome:
+def judge_batch(
+    batch: dict[str, Any], record: Record, agent: AgentState, pacts: Pacts, holds: Holds
+) -> Outcome:
     """Judge a batch. Of the agent, only what conditions remember changes: by each call that gets a leaf.
+
+    A hold that such a call names is released with it; no verdict depends on holds.
 
     Raises:
         Retryable: it names a pact version that has not arrived here. The agent's state is then to be
             restored: some calls may have been taken in.
     """
     outcome = Outcome(agent.head)
-    desk = _Desk(batch, record, agent, pacts)
+    desk = _Desk(batch, record, agent, pacts, holds)
     for index, event in enumerate(batch["events"]):
         try:
             event_id = _event_id(event)
@@ -77,7 +83,9 @@ def judge_batch(batch: dict[str, Any], record: Record, agent: AgentState, pacts:
 class _Desk:
     """The judgement of one batch."""
 
-    def __init__(self, batch: dict[str, Any], record: Record, agent: AgentState, pacts: Pacts) -> None:
+    def __init__(
+        self, batch: dict[str, Any], record: Record, agent: AgentState, pacts: Pacts, holds: Holds
+    ) -> None:
         self.fresh: set[bytes] = set()
         self._agent_id: str = batch["agent_id"]
         self._tenant: str = batch["tenant_pseudonym"]
@@ -86,6 +94,8 @@ class _Desk:
         self._record = record
         self._state = agent.pacts
         self._pacts = pacts
+        self._holds = holds
+        self._tenant_id: str = batch["tenant_id"]
 
     def judge(self, index: int, event_id: bytes, event: dict[str, Any], outcome: Outcome) -> None:
         """Add an event and those it gives rise to. Raises InvalidInput: it has no leaf; nothing changes."""
@@ -96,10 +106,18 @@ class _Desk:
             written = self._with_crossings(index, event, judgement, outcome.head)
             # Nothing can fail from here on: a call is remembered if and only if it has a leaf.
             judgement.record(self._state)
+            if event["reservation_id"] is not None:
+                self._release(event, outcome)
             outcome.verdicts.append(judgement.verdict)
             outcome.crossings += len(judgement.crossings)
         outcome.events += [evaluated for evaluated, _ in written]
         outcome.head = written[-1][1]
+
+    def _release(self, event: dict[str, Any], outcome: Outcome) -> None:
+        """Let go of the hold for this call, if there is one of its tenant, pact and tool."""
+        name = name_of(self._tenant_id, event["reservation_id"])
+        pact_id, tool = event["pact_id"], event["tool"] or ""
+        outcome.released += self._holds.release(self._agent_id, name, pact_id=pact_id, tool=tool)
 
     def _with_crossings(
         self, index: int, call: dict[str, Any], judgement: Judgement, head: AgentHead

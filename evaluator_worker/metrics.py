@@ -26,3 +26,4 @@ def count(outcome: Outcome, events: int) -> None:
     REFUSED.inc(len(outcome.refused))
     DUPLICATES.inc(events - len(outcome.refused) - len(outcome.marks))
     CROSSINGS.inc(outcome.crossings)
+    RELEASED.inc(outcome.released)

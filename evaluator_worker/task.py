@@ -8,11 +8,13 @@ from typing import Any, Final
 
 from evaluator_worker import metrics
 from evaluator_worker.agents import Agents, Memory
+from evaluator_worker.holds import Holds
 from evaluator_worker.judging import Outcome, Pacts, judge_batch, parts
 from pactstream import avro
 from pactstream.errors import InvalidInput
 from pactstream.kafka import letters, topics
 from pactstream.kafka.records import Emit, Record, Task
+from pactstream.pacts import PactState
 
 GROUP: Final = "evaluator"
 
@@ -26,6 +28,17 @@ class EvaluatorTask(Task):
         self._partition = partition
         self._pacts = pacts
         self._agents = Agents(memory)
+        self.holds = Holds()
+        self.arrived_micros = 0
+
+    @property
+    def side(self) -> Holds:
+        """The holds, which stand in a topic of their own: pre-flights write there beside the transactions."""
+        return self.holds
+
+    def remembered(self, agent_id: str) -> PactState:
+        """What the conditions of pacts remember of an agent: to look at, not to change."""
+        return self._agents.get(agent_id).pacts
 
     def restore(self, key: bytes, value: bytes | None) -> None:
         """Take one changelog record."""
@@ -45,7 +58,9 @@ class EvaluatorTask(Task):
             self._refuse(batch, record, fault, None, emit)
             return len(batch["events"])
         agent = self._agents.get(agent_id)
-        outcome = judge_batch(batch, record, agent, self._pacts)
+        outcome = judge_batch(batch, record, agent, self._pacts, self.holds)
+        # Set last: what comes before has been judged.
+        self.arrived_micros = max(self.arrived_micros, batch["received_at_micros"])
         for index, error in outcome.refused:
             self._refuse(batch, record, error, index, emit)
         if outcome.events:
@@ -58,6 +73,9 @@ class EvaluatorTask(Task):
     def flush(self, emit: Emit) -> None:
         """Write what changed in memory since the last call."""
         self._agents.flush(partial(self._log, emit))
+        self.holds.lapse(self.arrived_micros)
+        for key in self.holds.drain():
+            emit(topics.HOLDS, key.encode(), None, partition=self._partition)
 
     def _refuse(
         self, batch: dict[str, Any], record: Record, error: InvalidInput, index: int | None, emit: Emit

@@ -27,6 +27,7 @@ def create_app(parts: Parts, settings: GatewaySettings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        await parts.evaluators.close()
         # Requests are finished by now: what is left is to send what is queued and let go of Kafka.
         await anyio.to_thread.run_sync(parts.close)
 
@@ -48,7 +49,7 @@ def create_app(parts: Parts, settings: GatewaySettings) -> FastAPI:
     app.add_exception_handler(ClientDisconnect, _gone)
     telemetry = Telemetry(parts.access, parts.pacts, parts.publisher, parts.events_limiter)
     app.router.routes.append(_NamedRoute(PATH, telemetry.post, methods=["POST"]))
-    app.include_router(preflight.router(parts.access, parts.pacts, parts.preflight_limiter))
+    app.include_router(preflight.router(parts.access, parts.pacts, parts.evaluators, parts.preflight_limiter))
     app.include_router(pacts.router(parts.access, parts.store, parts.write_limiter))
     app.include_router(pacts.public_router())
     app.include_router(admin.router(parts.access, parts.tenancy))

@@ -23,8 +23,11 @@ PUBLISH_SECONDS = Histogram(
 
 def verdict_label(verdict: Verdict | None) -> str:
     """A verdict as a label: `none`, `valid`, `unbound`, or the severity of its violations."""
-    if verdict is None:
-        return "none"
-    if verdict.valid:
-        return "valid" if verdict.bound else "unbound"
-    return verdict.severity or "violated"
+    return "none" if verdict is None else label(verdict.valid, verdict.bound, verdict.severity)
+
+
+def label(valid: bool, bound: bool, severity: str | None) -> str:
+    """As `verdict_label`, of a verdict that is known in brief only."""
+    if valid:
+        return "valid" if bound else "unbound"
+    return severity or "violated"

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from ingest_gateway.access import Access
+from ingest_gateway.evaluators import Evaluators
 from ingest_gateway.pact_store import PactStore
 from ingest_gateway.tenancy import Tenancy
 from pactstream.control.pacts import PactBook
@@ -20,6 +21,7 @@ class Parts:
     access: Access
     pacts: PactBook
     publisher: Publisher
+    evaluators: Evaluators
     store: PactStore
     tenancy: Tenancy
     events_limiter: RateLimiter

@@ -1,4 +1,4 @@
-"""`POST /api/v1/pacts/{pactId}/validate-call`: the verdict before the call."""
+"""`POST /api/v1/pacts/{pactId}/validate-call`: the verdict before the call, and the reservations of budget."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ from uuid import UUID
 
 import msgspec
 from fastapi import APIRouter, Depends, Path, Request, Response, Security
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from ingest_gateway import documented, metrics, results
 from ingest_gateway.access import DOCUMENTED_KEY, Access, Principal
 from ingest_gateway.admission import Refusal, check_agent, check_bound, in_force
+from ingest_gateway.evaluators import Evaluators
 from ingest_gateway.telemetry import require_json
+from pactstream import ids
 from pactstream.control.pacts import PactBook
 from pactstream.errors import Detail, InvalidInput
-from pactstream.events.model import ToolName
+from pactstream.events.model import SessionId, ToolName
 from pactstream.events.parse import fault_detail, params_faults, strict_fault
-from pactstream.pacts import Verdict
+from pactstream.pacts import CompiledPact, Severity, Verdict
+from pactstream.preflight.wire import ReadAnswer, Reservation, Reserve
 from pactstream.web import RateLimiter, Refused
+
+MAX_TTL_SECONDS = 3_600
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
@@ -28,15 +33,22 @@ class _Call(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     tool: ToolName
     params: msgspec.Raw
     version: Annotated[int, Meta(ge=1)] | None = None
+    session_id: SessionId | None = None
+    reserve: bool = False
+    reservation_id: UUID | None = None
+    ttl_seconds: Annotated[float, Meta(gt=0, le=MAX_TTL_SECONDS)] | None = None
+    block_on: Severity | None = None
 
 
-class _Answer(msgspec.Struct):
+class _Answer(msgspec.Struct, rename="camel"):
     valid: bool
-    validation: Verdict
+    validation: Verdict | msgspec.Raw
+    as_of: str | UnsetType = UNSET
+    reservation: Reservation | UnsetType | None = UNSET
 
 
-def router(access: Access, pacts: PactBook, limiter: RateLimiter) -> APIRouter:
-    """The route."""
+def router(access: Access, pacts: PactBook, evaluators: Evaluators, limiter: RateLimiter) -> APIRouter:
+    """The routes."""
     routes = APIRouter(tags=["Pre-flight"], dependencies=[Security(one) for one in DOCUMENTED_KEY])
 
     may_ask = Depends(access.needs("preflight"))
@@ -53,18 +65,72 @@ def router(access: Access, pacts: PactBook, limiter: RateLimiter) -> APIRouter:
         pact_id: Annotated[UUID, Path(alias="pactId")],
         principal: Principal = may_ask,
     ) -> Response:
-        """Nothing is recorded: the call itself is to be sent as an event, whatever the verdict."""
+        """Nothing is recorded: the call itself is to be sent as an event, whatever the verdict.
+
+        Windows and sequences are taken into account as of now. With `reserve`, what the call takes of budgets
+        is held for it until its event carries the `reservationId`, until it is cancelled, or until `expiresAt`.
+        The same request again, with the same `reservationId`, holds nothing more.
+        """
         limiter.check(principal.key.key_id)
         require_json(request)
         call = _decode(await request.body())
-        verdict = _judge(call, str(pact_id), principal, pacts)
-        metrics.PREFLIGHTS.labels(metrics.verdict_label(verdict)).inc()
-        return Response(_ENCODER.encode(_Answer(verdict.valid, verdict)), media_type="application/json")
+        compiled = _pact(call, str(pact_id), principal, pacts)
+        if not (compiled.looks_back(call.tool) or call.reserve):
+            verdict = compiled.judge(call.tool, bytes(call.params))
+            answer = _Answer(verdict.valid, verdict)
+            label = metrics.verdict_label(verdict)
+        else:
+            found = await _asked(evaluators, call, compiled, principal)
+            answer = _Answer(found.valid, found.validation, found.as_of, found.reservation)
+            label = metrics.label(found.valid, found.bound, found.severity)
+        metrics.PREFLIGHTS.labels(label).inc()
+        return Response(_ENCODER.encode(answer), media_type="application/json")
+
+    @routes.delete(
+        "/api/v1/agents/{agentId}/reservations/{reservationId}",
+        summary="Cancel a reservation",
+        status_code=204,
+        responses={
+            404: documented.ERROR | {"description": "It was used, cancelled or has lapsed; or never was."}
+        },
+    )
+    async def cancel(
+        agent_id: Annotated[UUID, Path(alias="agentId")],
+        reservation_id: Annotated[UUID, Path(alias="reservationId")],
+        principal: Principal = may_ask,
+    ) -> None:
+        """What it holds is free again."""
+        limiter.check(principal.key.key_id)
+        tenant = principal.tenant
+        if str(agent_id) not in tenant.agents:
+            raise Refused(403, "the agent is not one of this tenant's")
+        if not await evaluators.cancel(
+            tenant_id=tenant.tenant_id, agent_id=str(agent_id), reservation_id=reservation_id
+        ):
+            raise Refused(404, "there is no such reservation: it was used, cancelled or has lapsed")
 
     return routes
 
 
-def _judge(call: _Call, pact_id: str, principal: Principal, pacts: PactBook) -> Verdict:
+async def _asked(
+    evaluators: Evaluators, call: _Call, compiled: CompiledPact, principal: Principal
+) -> ReadAnswer:
+    reserve = None
+    if call.reserve:
+        reserve = Reserve(str(call.reservation_id or ids.uuid7()), call.ttl_seconds, call.block_on)
+    return await evaluators.ask(
+        tenant_id=principal.tenant.tenant_id,
+        agent_id=str(call.agent_id),
+        pact_id=compiled.pact_id,
+        pact_version=compiled.version,
+        tool=call.tool,
+        params=bytes(call.params),
+        session_id=call.session_id,
+        reserve=reserve,
+    )
+
+
+def _pact(call: _Call, pact_id: str, principal: Principal, pacts: PactBook) -> CompiledPact:
     agent_id = str(call.agent_id)
     try:
         check_agent(principal.tenant, agent_id)
@@ -73,7 +139,7 @@ def _judge(call: _Call, pact_id: str, principal: Principal, pacts: PactBook) -> 
     except Refusal as refusal:
         status = results.STATUS[refusal.code]
         raise Refused(status, str(refusal), [Detail(refusal.member, refusal.fault)]) from None
-    return compiled.judge(call.tool, bytes(call.params))
+    return compiled
 
 
 def _decode(body: bytes) -> _Call:
@@ -85,6 +151,9 @@ def _decode(body: bytes) -> _Call:
     except msgspec.ValidationError as error:
         raise Refused(422, "the body is not valid", [fault_detail("", error)]) from None
     faults = list(params_faults(bytes(call.params), "params"))
+    if not call.reserve:
+        only = {"reservationId": call.reservation_id, "ttlSeconds": call.ttl_seconds, "blockOn": call.block_on}
+        faults += [Detail(name, "means nothing without reserve") for name, value in only.items() if value]
     if faults:
         raise Refused(422, "the call cannot be judged", faults)
     return call

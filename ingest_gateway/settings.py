@@ -5,10 +5,11 @@ from __future__ import annotations
 from pydantic import Field
 
 from pactstream.events.parse import MAX_EVENTS
+from pactstream.preflight.settings import PreflightSettings
 from pactstream.settings import ServiceSettings
 
 
-class GatewaySettings(ServiceSettings):
+class GatewaySettings(ServiceSettings, PreflightSettings):
     """What the gateway adds to the settings of every service."""
 
     gateway_port: int = Field(8080, description="Gateway: port it listens on.")
@@ -46,6 +47,9 @@ class GatewaySettings(ServiceSettings):
     )
     gateway_preflights_per_second: int = Field(
         200, ge=1, description="Gateway: pre-flight questions a second that one API key may ask."
+    )
+    gateway_preflight_timeout_seconds: float = Field(
+        2.5, gt=0, le=30, description="Gateway: an evaluator must have answered after this time, or it is 503."
     )
     gateway_pact_writes_per_minute: int = Field(
         60, ge=1, description="Gateway: pact versions a minute that one API key may write."

@@ -9,6 +9,7 @@ import anyio.to_thread
 from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from ingest_gateway.access import Access
+from ingest_gateway.evaluators import Evaluators
 from ingest_gateway.pact_store import PactStore
 from ingest_gateway.parts import Parts
 from ingest_gateway.settings import GatewaySettings
@@ -17,6 +18,8 @@ from pactstream import clock
 from pactstream.control.pacts import PactBook
 from pactstream.control.tenants import TenantDirectory
 from pactstream.errors import Fatal, Retryable
+from pactstream.kafka import topics
+from pactstream.kafka.owners import Owners
 from pactstream.kafka.publisher import Publisher
 from pactstream.kafka.table import Changes
 from pactstream.web import RateLimiter
@@ -24,6 +27,7 @@ from pactstream.web import RateLimiter
 _CATCH_UP_SECONDS = 15.0
 _READY_SECONDS = 2.0
 _TRANSACTIONAL_ID = "control-plane"
+_EVALUATORS = "evaluator"  # the consumer group
 _log = logging.getLogger(__name__)
 
 
@@ -64,6 +68,12 @@ def build(settings: GatewaySettings) -> Parts:
         ),
         pacts=pacts,
         publisher=publisher,
+        evaluators=Evaluators(
+            Owners(settings, _EVALUATORS, topics.BATCHES),
+            publisher,
+            settings,
+            settings.gateway_preflight_timeout_seconds,
+        ),
         store=PactStore(
             pacts, directory, changes, versions_per_tenant=settings.gateway_pact_versions_per_tenant
         ),

@@ -8,8 +8,10 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
+from uuid import uuid4
 
 import httpx
+import msgspec
 import pytest
 from fastapi import FastAPI
 
@@ -27,6 +29,8 @@ from pactstream.control.tenants import SCOPES, Agent, Scope, Tenant, TenantDirec
 from pactstream.kafka import topics
 from pactstream.kafka.records import Headers
 from pactstream.kafka.table import Changed
+from pactstream.pacts import Call, PactState
+from pactstream.preflight.wire import ReadAnswer
 from pactstream.web import RateLimiter
 
 V = TypeVar("V")
@@ -153,6 +157,41 @@ class MemoryPublisher:
 
 
 @dataclass
+class MemoryEvaluators:
+    """`Evaluators` whose agents have done nothing yet, or that say what they are told; keep what is asked."""
+
+    pacts: PactBook
+    answer: ReadAnswer | None = None
+    found: bool = True
+    failure: Exception | None = None
+    asked: list[dict[str, Any]] = field(default_factory=list)
+
+    async def ask(self, **question: Any) -> ReadAnswer:
+        self.asked.append(question)
+        if self.failure is not None:
+            raise self.failure
+        return self.answer or self._foreseen(question)
+
+    async def cancel(self, **reservation: Any) -> bool:
+        self.asked.append(reservation)
+        return self.found
+
+    async def close(self) -> None:
+        return None
+
+    def _foreseen(self, question: dict[str, Any]) -> ReadAnswer:
+        pact = self.pacts.compiled(question["pact_id"], question["pact_version"])
+        assert pact is not None
+        tool, params, session = question["tool"], question["params"], question["session_id"]
+        call = Call(
+            uuid4(), tool, params, outcome=None, session_id=session, occurred_at_micros=clock.now_micros()
+        )
+        found = pact.foresee(call, PactState()).verdict
+        raw = msgspec.Raw(msgspec.json.encode(found))
+        return ReadAnswer(found.valid, found.bound, found.severity, raw, "2026-05-13T10:00:00.000000Z")
+
+
+@dataclass
 class TestGateway:
     """The application, what it published, and a key with every scope."""
 
@@ -160,6 +199,7 @@ class TestGateway:
 
     app: FastAPI
     publisher: MemoryPublisher
+    evaluators: MemoryEvaluators
     directory: TenantDirectory
     pacts: PactBook
     key: str
@@ -217,6 +257,7 @@ def make_gateway(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> TestGateway
     directory, pacts = TenantDirectory(settings), PactBook(settings)
     changes_made: Any = MemoryChanges(directory.table, pacts.table)
     publisher: Any = MemoryPublisher()
+    evaluators: Any = MemoryEvaluators(pacts)
     rate, burst = settings.gateway_events_per_second, settings.gateway_events_burst
     failures, preflights = settings.gateway_failures_per_minute, settings.gateway_preflights_per_second
     store = PactStore(
@@ -230,6 +271,7 @@ def make_gateway(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> TestGateway
         access=Access(directory, bytes.fromhex(admin), RateLimiter(failures, failures), trusted_proxies=0),
         pacts=pacts,
         publisher=publisher,
+        evaluators=evaluators,
         store=store,
         tenancy=Tenancy(directory, changes_made),
         events_limiter=RateLimiter(60 * rate, burst),
@@ -242,7 +284,7 @@ def make_gateway(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> TestGateway
     )
     key, record = new_key(label="test", scopes=SCOPES, now_micros=0)
     others_key, others_record = new_key(label="test", scopes=SCOPES, now_micros=0)
-    gateway = TestGateway(create_app(parts, settings), publisher, directory, pacts, key, others_key)
+    gateway = TestGateway(create_app(parts, settings), publisher, evaluators, directory, pacts, key, others_key)
     acme = Tenant(ACME, "Acme", "tenant-acme", clock.now_micros()).with_key(record)
     for agent_id, status in ((ATLAS, "active"), (SECOND, "active"), (PAUSED, "paused")):
         acme = acme.with_agent(Agent(agent_id, "an agent", "active" if status == "active" else "paused", 0))

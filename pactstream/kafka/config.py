@@ -74,6 +74,8 @@ def producer(settings: KafkaSettings, *, linger_ms: float = 2) -> Config:
         "enable.idempotence": True,
         "acks": "all",
         "linger.ms": linger_ms,
+        # The default, and relied on: `owners.partition_of` computes the same.
+        "partitioner": "consistent_random",
         "compression.type": "zstd",
         "message.max.bytes": MAX_MESSAGE_BYTES,
         # A record that nobody acknowledged in this time is reported as failed; the sender tries again.

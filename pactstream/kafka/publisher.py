@@ -35,6 +35,7 @@ class Publisher:
                 "delivery.timeout.ms": int(timeout_seconds * 1_000),
             }
         )
+        self._reached: dict[int, int] = {}
         self._stopping = False
         self._thread = Thread(target=self._serve, name="publisher", daemon=True)
         self._thread.start()
@@ -58,7 +59,9 @@ class Publisher:
             else:
                 acknowledged.set_exception(_classify(error))
 
-        def on_delivery(error: KafkaError | None, _: Message) -> None:
+        def on_delivery(error: KafkaError | None, message: Message) -> None:
+            if error is None and topic == topics.BATCHES:
+                self._note(message.partition(), message.offset())
             loop.call_soon_threadsafe(settle, error)
 
         full_name = topics.name(self._settings, topic)
@@ -70,6 +73,10 @@ class Publisher:
             raise _classify(error.args[0]) from error
         await acknowledged
 
+    def reached(self, partition: int) -> int:
+        """The offset of the latest batch that was acknowledged to this process; -1: none was."""
+        return self._reached.get(partition, -1)
+
     def close(self) -> None:
         """Send what is queued, waiting a bounded time, and stop."""
         left = self._producer.flush(_CLOSE_SECONDS)
@@ -79,6 +86,11 @@ class Publisher:
             )
         self._stopping = True
         self._thread.join()
+
+    def _note(self, partition: int | None, offset: int | None) -> None:
+        # One thread serves all deliveries, and readers see the old offset or the new one.
+        if partition is not None and offset is not None:
+            self._reached[partition] = max(offset, self.reached(partition))
 
     def _serve(self) -> None:
         while not self._stopping:

@@ -53,6 +53,10 @@ class Stateful:
         }
         self.empty = not rules and not self._escalations
 
+    def concerns(self, tool: str) -> bool:
+        """Whether any condition looks at calls of this tool."""
+        return bool(self._escalations or self._by_tool.get(tool, self._any_tool))
+
     def weigh(self, call: Call, verdict: Verdict, state: PactState) -> Judgement:
         """The judgement of a call that, taken alone, has this verdict."""
         findings = Findings([], [], [])

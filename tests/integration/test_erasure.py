@@ -114,7 +114,7 @@ def world(setup: Setup) -> Iterator[World]:
     settings = EvaluatorSettings(**{name: getattr(setup.settings, name) for name in shared})
     book = PactBook(settings)
     try:
-        with running(evaluator.build(settings, book).run, setup.sealer(), setup.projector()):
+        with running(evaluator.build(settings, book).processor.run, setup.sealer(), setup.projector()):
             yield World(setup)
     finally:
         book.close()
