@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
-
-import msgspec
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 from ledger_sealer.batch import Event, events_of, openings_of, sealable
 from ledger_sealer.published import PublishedSegment
 from ledger_sealer.segment_source import PastRetention
 from pactstream.clickhouse import erasure as erasing
 from pactstream.clickhouse.client import ClickHouse, encode_row
-from pactstream.clickhouse.ledger_rows import LEAF_COLUMNS, SEGMENT_COLUMNS, leaf_values, segment_values
+from pactstream.clickhouse.ledger_rows import (
+    LEAF_COLUMNS,
+    SEGMENT_COLUMNS,
+    RowLeaf,
+    decode_row_leaf,
+    leaf_values,
+    segment_values,
+)
 from pactstream.errors import InvalidInput
 from pactstream.ledger import merkle
 from pactstream.ledger.erasure import Erasure, erasure_of
+from pactstream.ledger.leaf import SALT_BYTES
 from pactstream.ledger.segment import SegmentHeader
 
 EVENTS = "room_events"
@@ -36,7 +43,8 @@ _PAYLOAD_COLUMNS = (
 )
 _SEGMENT_COLUMNS = (*SEGMENT_COLUMNS, "header", "checkpoint")
 
-_decode_leaf = msgspec.json.Decoder().decode
+
+_SALT_HEAD = bytes((0xC4, SALT_BYTES))  # MessagePack: bytes of a length below 256
 
 
 class Block(NamedTuple):
@@ -84,7 +92,7 @@ def rows_of(segment: PublishedSegment, events: Iterable[Event]) -> Rows:
     # Encoded one by one: a segment's rows as Python objects would cost as much again in garbage collection.
     for index, event in enumerate(events, header.first_leaf):
         data = event["leaf"]
-        leaf = _decode_leaf(data)
+        leaf = decode_row_leaf(data)
         event_rows.append(encode_row((log, index, *leaf_values(leaf), data, merkle.leaf_hash(data))))
         payload_rows += _payload_rows(log, index, event, leaf)
         if (erasure := erasure_of(leaf, log, index)) is not None:
@@ -121,11 +129,25 @@ def _insert(database: ClickHouse, header: SegmentHeader, block: Block) -> None:
     # segment is projected again, and this block is dropped by its token.
 
 
-def _payload_rows(log: int, index: int, event: Event, leaf: Mapping[str, Any]) -> Iterator[bytes]:
+def _payload_rows(log: int, index: int, event: Event, leaf: RowLeaf) -> Iterator[bytes]:
     openings = openings_of(event)
-    of = (log, index, event["event_id"], leaf["agentId"], leaf["tenant"], leaf["sessionId"])
+    if not openings:
+        return
+    # The rows of an event begin alike; end to end, MessagePack values need nothing between them.
+    of = encode_row((log, index, event["event_id"], leaf.agent_id, leaf.tenant, leaf.session_id))
     for field, opening in openings.items():
-        yield encode_row((*of, field, bytes.fromhex(opening.salt), bytes(opening.value)))
+        yield (
+            of
+            + _encoded(field)
+            + _SALT_HEAD
+            + bytes.fromhex(opening.salt)
+            + encode_row((bytes(opening.value),))
+        )
+
+
+@lru_cache(maxsize=4_096)  # tools have few parameters, and each call has them
+def _encoded(field: str) -> bytes:
+    return encode_row((field,))
 
 
 def _events_or_none(value: bytes | None) -> list[Event]:

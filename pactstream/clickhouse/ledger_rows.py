@@ -6,17 +6,17 @@ bytes. What a leaf leaves out is null where the column is nullable, and empty ot
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Final
 
 import msgspec
 
 from pactstream import canonical, clock
 from pactstream.errors import InvalidInput
 from pactstream.ledger import segment
-from pactstream.ledger.leaf import Leaf
+from pactstream.ledger.leaf import Leaf, encode_leaf
 from pactstream.ledger.segment import SegmentHeader
 
 LEAF_COLUMNS = (
@@ -65,55 +65,106 @@ SEGMENT_COLUMNS = (
 
 # What DateTime64(6) can hold.
 _FIRST_YEAR, _YEAR_AFTER_LAST = "1900", "2300"
-_NOTHING: Mapping[str, Any] = {}
-_NO_VERDICT: Mapping[str, Any] = {"bound": False, "valid": None, "violations": ()}
 
 
-def leaf_values(leaf: Mapping[str, Any]) -> tuple[object, ...]:
-    """The values of `LEAF_COLUMNS` from the members of a leaf that was sealed, so is well formed.
+class _Pact(msgspec.Struct, gc=False):
+    id: str
+    version: int | None = None
+
+
+class _Violation(msgspec.Struct, rename="camel", gc=False):
+    param_path: str
+    rule: str
+    severity: str
+
+
+class _Verdict(msgspec.Struct, gc=False):
+    bound: bool
+    valid: bool
+    violations: tuple[_Violation, ...]
+    severity: str | None = None
+    omitted: int = 0
+
+
+class _Source(msgspec.Struct, gc=False):
+    partition: int
+    offset: int
+    index: int
+
+
+class RowLeaf(msgspec.Struct, rename="camel", gc=False, kw_only=True):
+    """What of a sealed leaf goes into columns; the rest, most of its bytes, is skipped over unread."""
+
+    agent_id: str
+    event_id: str
+    latency_ms: float | None = None
+    occurred_at: str
+    outcome: str = ""
+    pact: _Pact | None = None
+    parent_event_id: str | None = None
+    received_at: str
+    room_id: str | None = None
+    sequence: int
+    session_id: str
+    severity: str | None = None
+    source: _Source
+    tenant: str
+    token_count: int | None = None
+    tool: str = ""
+    type: str
+    verdict: _Verdict | None = None
+
+
+decode_row_leaf: Callable[[bytes], RowLeaf] = msgspec.json.Decoder(RowLeaf).decode
+"""The columns' part of a leaf that was sealed, so is well formed."""
+
+_NO_PACT: Final = _Pact(id="")
+_NO_VERDICT: Final = _Verdict(bound=False, valid=False, violations=())
+
+
+def leaf_values(leaf: RowLeaf) -> tuple[object, ...]:
+    """The values of `LEAF_COLUMNS`.
 
     Raises:
         InvalidInput: as `check_times`.
     """
-    member = leaf.get
-    pact = member("pact", _NOTHING)
-    verdict = member("verdict", _NO_VERDICT)
-    violations = verdict["violations"]
-    source = leaf["source"]
-    latency = member("latencyMs")
+    pact = leaf.pact or _NO_PACT
+    verdict = leaf.verdict or _NO_VERDICT
+    violations = verdict.violations
+    source = leaf.source
     return (
-        leaf["eventId"],
-        leaf["type"],
-        leaf["agentId"],
-        leaf["tenant"],
-        leaf["sessionId"],
-        member("roomId"),
-        member("parentEventId"),
-        leaf["sequence"],
-        _micros(leaf["occurredAt"]),
-        _micros(leaf["receivedAt"]),
-        member("tool", ""),
-        member("outcome", ""),
-        None if latency is None else float(latency),
-        member("tokenCount"),
-        pact.get("id"),
-        pact.get("version"),
-        verdict["bound"],
-        verdict["valid"],
-        member("severity") or verdict.get("severity", ""),
-        [one["paramPath"] for one in violations],
-        [one["rule"] for one in violations],
-        [one["severity"] for one in violations],
-        verdict.get("omitted", 0),
-        source["partition"],
-        source["offset"],
-        source["index"],
+        leaf.event_id,
+        leaf.type,
+        leaf.agent_id,
+        leaf.tenant,
+        leaf.session_id,
+        leaf.room_id,
+        leaf.parent_event_id,
+        leaf.sequence,
+        _micros(leaf.occurred_at),
+        _micros(leaf.received_at),
+        leaf.tool,
+        leaf.outcome,
+        leaf.latency_ms,
+        leaf.token_count,
+        pact.id or None,
+        pact.version,
+        verdict.bound,
+        None if leaf.verdict is None else verdict.valid,
+        leaf.severity or verdict.severity or "",
+        [one.param_path for one in violations],
+        [one.rule for one in violations],
+        [one.severity for one in violations],
+        verdict.omitted,
+        source.partition,
+        source.offset,
+        source.index,
     )
 
 
 def leaf_columns(leaf: Leaf) -> dict[str, object]:
     """`leaf_values` by column. Raises `InvalidInput` as it does."""
-    return dict(zip(LEAF_COLUMNS, leaf_values(msgspec.to_builtins(leaf)), strict=True))
+    return dict(zip(LEAF_COLUMNS, leaf_values(decode_row_leaf(encode_leaf(leaf))), strict=True))
 
 
 def check_times(leaf: Leaf) -> None:

@@ -8,8 +8,7 @@ the values again from Kafka comes to the erasure too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from pactstream import avro
 
@@ -33,13 +32,37 @@ class Erasure(NamedTuple):
     leaf_index: int
 
 
-def erasure_of(leaf: Mapping[str, Any], log: int, leaf_index: int) -> Erasure | None:
-    """The erasure that a decoded leaf is; None if it is none."""
-    if leaf["type"] != TYPE:
+class ErasingLeaf(Protocol):
+    """What an erasure says, as any form of a decoded leaf has it."""
+
+    @property
+    def type(self) -> str:
+        """`TYPE`, or another: then it is no erasure."""
+
+    @property
+    def tenant(self) -> str:
+        """Pseudonym of the tenant whose values are gone."""
+
+    @property
+    def agent_id(self) -> str:
+        """The agent whose leaves they were of."""
+
+    @property
+    def session_id(self) -> str:
+        """The session; empty: every one."""
+
+    @property
+    def parent_event_id(self) -> str | None:
+        """The event; None: all of the session."""
+
+
+def erasure_of(leaf: ErasingLeaf, log: int, leaf_index: int) -> Erasure | None:
+    """The erasure that a leaf is; None if it is none."""
+    if leaf.type != TYPE:
         return None
-    event_id = leaf.get("parentEventId")
-    session_id = leaf["sessionId"] or None
-    scope = Scope(leaf["tenant"], leaf["agentId"], None if event_id else session_id, event_id)
+    event_id = leaf.parent_event_id
+    session_id = leaf.session_id or None
+    scope = Scope(leaf.tenant, leaf.agent_id, None if event_id else session_id, event_id)
     return Erasure(scope, log, leaf_index)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import rfc8785
 
 from pactstream import canonical
 from pactstream.errors import InvalidInput
@@ -410,3 +411,13 @@ def test_fields_stand_in_canonical_order(struct: type[msgspec.Struct]) -> None:
 def test_commitments_refuse_what_is_not_json() -> None:
     with pytest.raises(InvalidInput):
         leaves.commitment(bytes(16), object())
+
+
+@pytest.mark.parametrize(
+    "latency",
+    [0.001, 0.1, 1.5, 142.25, 1e14 + 0.5, 999_999_999_999_999.9, 0.0009, 1e-7, 5e-324, 2.0, 1e15, 1e300],
+)
+def test_a_latency_is_written_as_rfc_8785_has_it(latency: float) -> None:
+    """Most are left to msgspec, which writes other forms of the smallest and largest only."""
+    leaf = msgspec.structs.replace(leaves.parse_leaf(build().leaf), latency_ms=latency)
+    assert leaves.encode_leaf(leaf) == rfc8785.dumps(msgspec.to_builtins(leaf))
