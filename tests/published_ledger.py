@@ -102,6 +102,9 @@ class Published:
     tiles: TileWriter = field(default_factory=TileWriter)
     segments: SegmentWriter = field(default_factory=SegmentWriter)
     end: ChainEnd = segment.CHAIN_START
+    key: NoteSigner | None = None
+    sealed: list[tuple[bytes, bytes, Sequence[bytes]]] = field(default_factory=list)
+    """Header, note and leaves of each segment."""
 
     @property
     def prefix(self) -> str:
@@ -109,7 +112,7 @@ class Published:
 
     @property
     def signer(self) -> NoteSigner:
-        return signer_of(self.log)
+        return self.key or signer_of(self.log)
 
     @property
     def note(self) -> bytes:
@@ -144,6 +147,7 @@ class Published:
         for file in [*self.segments.append(header), *self.segments.edge()]:
             self.files[self.prefix + file.path] = file.data
         self.files[self.prefix + "checkpoint"] = note
+        self.sealed.append((header, note, entries))
         return self
 
     def keys(self) -> None:
