@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from pactstream import clock
 from pactstream.ledger.leaf import GENESIS, AgentHead
 from pactstream.pacts import PactState
 
 ID_BYTES = 16
 
+_FULL_BLOCK: Final = 64
+_BLOCK_MICROS: Final = 3_600 * clock.MICROS_PER_SECOND
+
+# What an agent takes in memory, measured (docs/adr/0016): itself, an id seen, a byte of an entry's record.
+_AGENT_BYTES: Final = 1_600
+_SEEN_BYTES: Final = 140
+_ENTRY_FACTOR: Final = 6
+
 
 class SeenBlock(NamedTuple):
-    """Event ids judged together; `ids` holds them end to end, 16 bytes each."""
+    """Event ids judged in a row; `ids` holds them end to end, 16 bytes each. The time is the latest arrival."""
 
     received_at_micros: int
     ids: bytes
@@ -20,6 +29,11 @@ class SeenBlock(NamedTuple):
     def __len__(self) -> int:
         """How many ids."""
         return len(self.ids) // ID_BYTES
+
+    def goes_on_with(self, block: SeenBlock) -> bool:
+        """Whether a later block is to be one with this."""
+        same_hour = self.received_at_micros // _BLOCK_MICROS == block.received_at_micros // _BLOCK_MICROS
+        return same_hour and len(self) < _FULL_BLOCK
 
     def split(self) -> Iterator[bytes]:
         """The ids one by one."""
@@ -29,8 +43,9 @@ class SeenBlock(NamedTuple):
 class SeenEvents:
     """The ids of an agent's latest events, in blocks by age.
 
-    Blocks and not single ids: the changelog gains one small record for each batch, and forgetting is deleting
-    the oldest block. Age goes by the arrival time recorded in the batches, so a replay forgets the same.
+    Blocks and not single ids: the changelog has some hundred small records of an agent, and forgetting is
+    deleting the oldest. Small batches of one hour share a block, so an id may be remembered for up to an hour
+    longer. Age goes by the arrival time recorded in the batches, so a replay forgets the same.
     """
 
     def __init__(self) -> None:
@@ -48,8 +63,13 @@ class SeenEvents:
 
     def add(self, first_sequence: int, block: SeenBlock) -> None:
         """Remember a block, the newest."""
-        self._blocks[first_sequence] = block
         self._ids.update(block.split())
+        last = next(reversed(self._blocks), None)
+        if last is not None and self._blocks[last].goes_on_with(block):
+            before = self._blocks[last]
+            first_sequence = last
+            block = SeenBlock(max(before.received_at_micros, block.received_at_micros), before.ids + block.ids)
+        self._blocks[first_sequence] = block
         self._changed[first_sequence] = None
 
     def drain(self) -> Iterator[tuple[int, SeenBlock | None]]:
@@ -88,15 +108,29 @@ class SeenEvents:
 class AgentState:
     """One agent's chain and memory; `received_at_micros` is the arrival of its latest batch here."""
 
-    __slots__ = ("head", "pacts", "received_at_micros", "seen")
+    __slots__ = ("_entry_bytes", "_sizes", "head", "pacts", "received_at_micros", "seen")
 
     def __init__(self) -> None:
         self.head: AgentHead = GENESIS
         self.seen = SeenEvents()
         self.pacts = PactState()
         self.received_at_micros = 0
+        self._sizes: dict[str, int] = {}
+        self._entry_bytes = 0
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes of memory this takes."""
+        return _AGENT_BYTES + _SEEN_BYTES * len(self.seen) + _ENTRY_FACTOR * self._entry_bytes
 
     def extend(self, head: AgentHead, marks: list[bytes], received_at_micros: int) -> None:
         """Move the chain's head past the leaves of events, and remember those."""
         self.seen.add(self.head.sequence + 1, SeenBlock(received_at_micros, b"".join(marks)))
         self.head = head
+
+    def resize(self, name: str, record: bytes | None) -> None:
+        """Note how large what a condition remembers has become."""
+        size = 0 if record is None else len(record)
+        self._entry_bytes += size - self._sizes.pop(name, 0)
+        if record is not None:
+            self._sizes[name] = size

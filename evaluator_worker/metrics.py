@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 from evaluator_worker.judging import Outcome
 
@@ -14,6 +14,9 @@ PREFLIGHTS = Counter(
     "pactstream_evaluator_preflights_total", "Pre-flight questions answered, or not.", ["answer"]
 )
 RELEASED = Counter("pactstream_holds_released_total", "Holds that their call has taken up.")
+
+HOT_AGENTS = Gauge("pactstream_evaluator_hot_agents", "Agents in memory as objects.")
+AGENT_LOADS = Counter("pactstream_evaluator_agent_loads_total", "Agents read from the store.")
 
 
 def count(outcome: Outcome, events: int) -> None:

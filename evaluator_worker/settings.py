@@ -22,7 +22,16 @@ class EvaluatorSettings(ServiceSettings, PreflightSettings):
         10_000, ge=500, description="Evaluator: this many event ids are remembered for each agent,"
     )
     evaluator_dedup_hours: int = Field(
-        24, ge=1, description="Evaluator: and none for longer than this: an event sent again later is new."
+        24,
+        ge=1,
+        description="Evaluator: and none for longer than this, give or take an hour: an event sent again later "
+        "is new.",
+    )
+    evaluator_hot_mb: int = Field(
+        64,
+        ge=1,
+        description="Evaluator: about so many megabytes of each partition's agents are kept ready; others are "
+        "read when they send again.",
     )
     evaluator_preflight_host: str = Field(
         "",

@@ -10,10 +10,11 @@ from evaluator_worker import metrics
 from evaluator_worker.agents import Agents, Memory
 from evaluator_worker.holds import Holds
 from evaluator_worker.judging import Outcome, Pacts, judge_batch, parts
-from pactstream import avro
+from pactstream import avro, clock
 from pactstream.errors import InvalidInput
 from pactstream.kafka import letters, topics
 from pactstream.kafka.records import Emit, Record, Task
+from pactstream.kafka.state_store import StateStore
 from pactstream.pacts import PactState
 
 GROUP: Final = "evaluator"
@@ -24,10 +25,10 @@ _log = logging.getLogger(__name__)
 class EvaluatorTask(Task):
     """State of the agents of one partition of `telemetry.batches`, and the judgement of their events."""
 
-    def __init__(self, partition: int, pacts: Pacts, memory: Memory) -> None:
+    def __init__(self, partition: int, pacts: Pacts, memory: Memory, store: StateStore | None = None) -> None:
         self._partition = partition
         self._pacts = pacts
-        self._agents = Agents(memory)
+        self._agents = Agents(memory, store)
         self.holds = Holds()
         self.arrived_micros = 0
 
@@ -40,9 +41,22 @@ class EvaluatorTask(Task):
         """What the conditions of pacts remember of an agent: to look at, not to change."""
         return self._agents.get(agent_id).pacts
 
+    @property
+    def position(self) -> int:
+        """How far in the changelog the store has come."""
+        return self._agents.position
+
     def restore(self, key: bytes, value: bytes | None) -> None:
         """Take one changelog record."""
         self._agents.restore(key, value)
+
+    def checkpoint(self, position: int) -> None:
+        """Put into the store what was restored or has committed."""
+        self._agents.checkpoint(position)
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self._agents.close()
 
     def process(self, record: Record, emit: Emit) -> int:
         """Judge one batch.
@@ -66,13 +80,15 @@ class EvaluatorTask(Task):
         if outcome.events:
             self._write(batch, record, outcome, emit)
             agent.extend(outcome.head, outcome.marks, batch["received_at_micros"])
-            self._agents.changed(agent_id, agent, batch["received_at_micros"])
+            self._agents.changed(agent_id, agent, batch["received_at_micros"], partial(self._log, emit))
         metrics.count(outcome, len(batch["events"]))
         return len(batch["events"])
 
     def flush(self, emit: Emit) -> None:
         """Write what changed in memory since the last call."""
-        self._agents.flush(partial(self._log, emit))
+        # A gateway whose clock is ahead must not have the others' agents forget.
+        now = min(self.arrived_micros, clock.now_micros())
+        self._agents.flush(now, partial(self._log, emit))
         self.holds.lapse(self.arrived_micros)
         for key in self.holds.drain():
             emit(topics.HOLDS, key.encode(), None, partition=self._partition)
@@ -117,5 +133,5 @@ class EvaluatorTask(Task):
             # The same partition as the source: an agent's leaves stay in one log.
             emit(topics.EVALUATED, batch["agent_id"].encode(), value, partition=self._partition)
 
-    def _log(self, emit: Emit, key: str, value: bytes | None) -> None:
-        emit(topics.EVALUATOR_STATE, key.encode(), value, partition=self._partition)
+    def _log(self, emit: Emit, key: bytes, value: bytes | None) -> None:
+        emit(topics.EVALUATOR_STATE, key, value, partition=self._partition)

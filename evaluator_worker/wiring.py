@@ -18,6 +18,7 @@ from pactstream.kafka import topics
 from pactstream.kafka.owners import client_id
 from pactstream.kafka.processor import Plan, Processor
 from pactstream.kafka.side_writer import SideWriter
+from pactstream.kafka.stores import Stores
 
 _log = logging.getLogger(__name__)
 
@@ -55,14 +56,17 @@ def build(settings: EvaluatorSettings, pacts: PactBook) -> Parts:
 
 
 def _plan(settings: EvaluatorSettings, pacts: PactBook, client: str = GROUP) -> Plan:
-    memory = Memory(settings.evaluator_dedup_events, settings.evaluator_dedup_hours)
+    memory = Memory(
+        settings.evaluator_dedup_events, settings.evaluator_dedup_hours, settings.evaluator_hot_mb << 20
+    )
+    stores = Stores(settings, GROUP, topics.EVALUATOR_STATE)
     return Plan(
         group=GROUP,
         source=topics.BATCHES,
         changelog=topics.EVALUATOR_STATE,
         side=topics.HOLDS,
         client_id=client,
-        make_task=lambda partition: EvaluatorTask(partition, pacts, memory),
+        make_task=lambda partition: EvaluatorTask(partition, pacts, memory, stores.open(partition)),
         max_events=settings.evaluator_max_events,
         linger_seconds=settings.evaluator_linger_seconds,
     )

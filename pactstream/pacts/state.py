@@ -19,9 +19,9 @@ from pactstream.errors import InvalidInput
 
 NAME_BYTES = 16
 ZERO = Decimal(0)
-# An entry is kept this long beyond its end: clocks of gateways differ, and one that has been removed must not
-# be missed by a call that arrived, by its stamp, a little earlier.
-_GRACE_MICROS = 3_600_000_000
+GRACE_MICROS = 3_600_000_000
+"""An entry is kept this long beyond its end: clocks of gateways differ, and one that has been removed must not
+be missed by a call that arrived, by its stamp, a little earlier."""
 
 
 class Bucket(msgspec.Struct, array_like=True):
@@ -115,7 +115,7 @@ class PactState:
 
         None: the entry is gone. Entries that expired more than an hour before `now_micros` go here.
         """
-        self._expire(now_micros - _GRACE_MICROS)
+        self._expire(now_micros - GRACE_MICROS)
         changed, self._changed = self._changed, {}
         for measure, key in changed:
             entry = self._entries.get(measure, {}).get(key)
@@ -161,6 +161,22 @@ class PactState:
     def _mark(self, measure: str, key: str) -> None:
         self._changed.pop((measure, key), None)
         self._changed[measure, key] = None
+
+
+class _Head(msgspec.Struct, array_like=True):
+    tag: str
+    expires_at_micros: int
+
+
+_decode_head = msgspec.msgpack.Decoder(_Head).decode
+
+
+def is_spent(record: bytes, now_micros: int) -> bool:
+    """Whether a record of `PactState.drain` stands for nothing any more. Raises InvalidInput: it is none."""
+    try:
+        return _decode_head(record).expires_at_micros + GRACE_MICROS <= now_micros
+    except msgspec.MsgspecError as error:
+        raise InvalidInput(f"no state of a condition: {error}") from error
 
 
 def identity(pact_id: str, *parts: Any) -> str:

@@ -178,7 +178,7 @@ def test_old_ids_are_forgotten_by_age_and_by_number() -> None:
 def test_forgotten_ids_leave_the_changelog_too() -> None:
     one, written = task(Memory(events=1, hours=24)), Written()
     for offset in range(3):
-        one.process(record(call(), offset=offset), written)
+        one.process(record(call(), offset=offset, received=offset * HOUR), written)
         one.flush(written)
     states = written.of("evaluator.state")
     tombstones = [key for key, value in states if value is None]

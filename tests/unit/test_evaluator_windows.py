@@ -12,7 +12,7 @@ import pytest
 from evaluator_worker.agents import Memory
 from evaluator_worker.task import EvaluatorTask
 from pactstream import avro
-from pactstream.errors import InvalidInput
+from pactstream.errors import Fatal
 from pactstream.ledger import merkle
 from pactstream.ledger.leaf import GENESIS, AgentHead, Leaf, agent_link, parse_leaf
 from tests.evaluator_tools import AGENT, HOUR, PACT, Pacts, Written, call, record, task
@@ -237,8 +237,9 @@ def test_a_graver_verdict_stands_for_itself(severity: str, recorded: str | None)
     assert (leaf.severity, leaf.verdict.severity) == (recorded, severity)
 
 
-def test_a_record_that_is_no_condition_state_is_refused() -> None:
-    with pytest.raises(InvalidInput):
-        started().restore(f"{AGENT}/w/a/b".encode(), b"junk")
-    with pytest.raises(InvalidInput, match="no state of a condition"):
-        started().restore(f"{AGENT}/w/a/b".encode(), avro.encode("ConditionState", {"entry": b"junk"}))
+@pytest.mark.parametrize("value", [b"junk", avro.encode("ConditionState", {"entry": b"junk"})])
+def test_a_record_that_is_no_state_stops_the_worker_and_names_the_agent(value: bytes) -> None:
+    one = started()
+    one.restore(f"{AGENT}/w/a/b".encode(), value)
+    with pytest.raises(Fatal, match=AGENT):
+        one.process(record(call(60), received=NOW), Written())
