@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from pactstream import avro
 from pactstream.clickhouse.ledger_rows import check_times
@@ -18,7 +19,7 @@ Event = dict[str, Any]
 class Opening(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """The opening of a commitment: 16 bytes of salt in hexadecimal, and the value as JSON."""
 
-    salt: str
+    salt: Annotated[str, Meta(min_length=2 * SALT_BYTES, max_length=2 * SALT_BYTES)]
     value: msgspec.Raw
 
 
@@ -75,14 +76,8 @@ def _check(agent_id: str, event: Event) -> None:
     openings = openings_of(event)
     if not openings.keys() <= leaf.commitments.keys():
         raise InvalidInput(f"event {event_id}: an opening belongs to no commitment of the leaf")
-    for opening in openings.values():
-        _check_salt(event_id, opening.salt)
+    if "".join([one.salt for one in openings.values()]).encode().translate(None, _HEX):
+        raise InvalidInput(f"event {event_id}: a salt is not in lower-case hexadecimal")
 
 
-def _check_salt(event_id: str, salt: str) -> None:
-    try:
-        size = len(bytes.fromhex(salt))
-    except ValueError:
-        size = 0
-    if size != SALT_BYTES:
-        raise InvalidInput(f"event {event_id}: a salt must be {SALT_BYTES} bytes in hexadecimal")
+_HEX = b"0123456789abcdef"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
+
+import msgspec
 
 from ledger_sealer.batch import Event, events_of, openings_of, sealable
 from ledger_sealer.published import PublishedSegment
@@ -44,6 +46,7 @@ _PAYLOAD_COLUMNS = (
 _SEGMENT_COLUMNS = (*SEGMENT_COLUMNS, "header", "checkpoint")
 
 
+_encode_value = msgspec.msgpack.Encoder().encode
 _SALT_HEAD = bytes((0xC4, SALT_BYTES))  # MessagePack: bytes of a length below 256
 
 
@@ -129,25 +132,22 @@ def _insert(database: ClickHouse, header: SegmentHeader, block: Block) -> None:
     # segment is projected again, and this block is dropped by its token.
 
 
-def _payload_rows(log: int, index: int, event: Event, leaf: RowLeaf) -> Iterator[bytes]:
+def _payload_rows(log: int, index: int, event: Event, leaf: RowLeaf) -> list[bytes]:
     openings = openings_of(event)
     if not openings:
-        return
+        return []
     # The rows of an event begin alike; end to end, MessagePack values need nothing between them.
     of = encode_row((log, index, event["event_id"], leaf.agent_id, leaf.tenant, leaf.session_id))
-    for field, opening in openings.items():
-        yield (
-            of
-            + _encoded(field)
-            + _SALT_HEAD
-            + bytes.fromhex(opening.salt)
-            + encode_row((bytes(opening.value),))
-        )
+    return [
+        of + _encoded(field) + bytes.fromhex(opening.salt) + _encode_value(bytes(opening.value))
+        for field, opening in openings.items()
+    ]
 
 
 @lru_cache(maxsize=4_096)  # tools have few parameters, and each call has them
 def _encoded(field: str) -> bytes:
-    return encode_row((field,))
+    """The field's name and the head of the salt after it."""
+    return _encode_value(field) + _SALT_HEAD
 
 
 def _events_or_none(value: bytes | None) -> list[Event]:

@@ -152,13 +152,21 @@ def leaf_values(leaf: RowLeaf) -> tuple[object, ...]:
         verdict.bound,
         None if leaf.verdict is None else verdict.valid,
         leaf.severity or verdict.severity or "",
-        [one.param_path for one in violations],
-        [one.rule for one in violations],
-        [one.severity for one in violations],
+        *_violation_lists(violations),
         verdict.omitted,
         source.partition,
         source.offset,
         source.index,
+    )
+
+
+def _violation_lists(violations: tuple[_Violation, ...]) -> tuple[list[str], list[str], list[str]]:
+    if not violations:
+        return [], [], []
+    return (
+        [one.param_path for one in violations],
+        [one.rule for one in violations],
+        [one.severity for one in violations],
     )
 
 

@@ -196,8 +196,8 @@ def openings(salt: str = "00" * 16, field: str = "params.amount") -> bytes:
         (poisoned(event_id="018f0000-0000-7000-8000-ffffffffffff"), "another agent, event or sequence"),
         (poisoned(private=b'{"params.amount":'), "openings cannot be read"),
         (poisoned(private=b'{"params.amount":{"salt":"00"}}'), "openings cannot be read"),
-        (poisoned(private=openings(salt="zz" * 16)), "a salt must be 16 bytes"),
-        (poisoned(private=openings(salt="00" * 15)), "a salt must be 16 bytes"),
+        (poisoned(private=openings(salt="zz" * 16)), "a salt is not in lower-case hexadecimal"),
+        (poisoned(private=openings(salt="00" * 15)), "openings cannot be read"),
         (poisoned(private=openings(field="params.other")), "belongs to no commitment"),
     ],
 )
