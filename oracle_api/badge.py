@@ -10,7 +10,8 @@ from oracle_api.state import AgentState
 _CHAR_WIDTH = 6.6
 _PADDING = 12
 _LABEL = "pactstream"
-_GREY, _RED, _GREEN = "#6b7280", "#b91c1c", "#0f766e"
+_GREY, _RED = "#6b7280", "#b91c1c"
+_COLOURS = {"platinum": "#0f766e", "gold": "#a16207", "silver": "#475569", "bronze": "#9a3412"}
 
 
 def svg(state: AgentState, standing: Standing) -> bytes:
@@ -37,7 +38,7 @@ def _text(state: AgentState, standing: Standing) -> tuple[str, str]:
     score = state.score
     if score is None or score.composite is None:
         return "no score yet", _GREY
-    return f"{score.composite:.0f} of 100", _GREEN
+    return f"{score.tier or 'no tier'} {score.composite:.0f}", _COLOURS.get(score.tier or "", _GREY)
 
 
 def _width(text: str) -> int:

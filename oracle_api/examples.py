@@ -23,7 +23,38 @@ REPORT: dict[str, Any] = {
     "issuer": "pactstream.example",
     "issuedAt": "2026-05-13T10:00:41.500000Z",
     "expiresAt": "2026-05-13T10:05:41.500000Z",
-    "score": {"composite": 96, "confidence": 0.81, "dimensions": {"pact_compliance": 0.96}},
+    "score": {
+        "composite": 78.5,
+        "points": 785,
+        "confidence": 0.62,
+        "coveredWeight": 57,
+        "tier": "gold",
+        "sampleSize": 61.2,
+        "method": 1,
+        "windowDays": 90,
+        "computedAt": "2026-05-13T10:00:41.000000Z",
+        "dimensions": [
+            {
+                "name": "accuracy",
+                "weight": 14,
+                "score": 81.5,
+                "confidence": 0.7,
+                "sampleSize": 12,
+                "inputs": {"evaluations": 12},
+            }
+        ],
+        "attestations": [
+            {
+                "id": "0196d2a4-5f3e-7b1c-8a90-3c5d7e9f1b21",
+                "kind": "bond_posting",
+                "issuer": "bank.example",
+                "issuedAt": "2026-05-01T00:00:00.000000Z",
+                "expiresAt": "2026-08-01T00:00:00.000000Z",
+                "sequence": 12,
+                "claim": {"usd": 5000},
+            }
+        ],
+    },
     "pactCompliance": {"bound": 25, "valid": 24, "rate": 0.96, "violationsBySeverity": {"critical": 1}},
     "sampleSize": 25,
     "observation": {

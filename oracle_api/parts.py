@@ -13,11 +13,14 @@ from oracle_api.ledger import PublishedLedger
 from oracle_api.limits import Limiter
 from oracle_api.reports import Form, Reports
 from oracle_api.standing import Standings
-from oracle_api.state import Checkpoint, Event, Share
+from oracle_api.state import Checkpoint, Event, Night, Share
 
 
 class Ledgers(EventSource, Protocol):
     """All that is read: `store.Store` in production."""
+
+    async def history(self, agent_id: UUID, days: int) -> Sequence[Night]:
+        """The agent's nightly scores of the last `days` days, oldest first."""
 
     async def violations(self, agent_id: UUID, below_sequence: int, limit: int) -> Sequence[Event]:
         """The agent's last `limit` violating calls before `below_sequence`, newest first."""

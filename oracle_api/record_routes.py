@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.params import Depends as Dependency
 
@@ -17,6 +18,8 @@ from pactstream.web import Refused
 
 _PAGE = 20
 _MAX_PAGE = 100
+_DAYS = 90
+_MAX_DAYS = 400
 _BADGE_MAX_AGE_SECONDS = 60
 _COMPARE_COST = 10
 _LAST = 2**64 - 1
@@ -35,6 +38,23 @@ def router(parts: Parts) -> APIRouter:
         if issued is None:
             raise Refused(404, "nothing is known of this agent")
         return issued
+
+    @routes.get(
+        "/api/v1/trust/{agentId}/history",
+        summary="An agent's nightly scores",
+        response_class=Response,
+        responses=UNKNOWN,
+    )
+    async def history(
+        agent_id: AgentId,
+        days: Annotated[int, Query(ge=1, le=_MAX_DAYS)] = _DAYS,
+        if_none_match: Etag = None,
+    ) -> Response:
+        """One for each night, oldest first, computed from the ledger by published SQL: compute them again."""
+        await known(agent_id)
+        nights = await parts.store.history(agent_id, days)
+        content = canonical.dumps({"agentId": str(agent_id), "nights": msgspec.to_builtins(nights)})
+        return conditional(form(content), if_none_match, JSON, caching)
 
     @routes.get(
         "/api/v1/trust/{agentId}/violations",

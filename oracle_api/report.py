@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from oracle_api.standing import Standing
 from oracle_api.state import AgentState, Checkpoint, Event, Head, Score
 from pactstream import clock
+from pactstream.scores.dimensions import METHOD, WINDOW_DAYS
 
 VERSION = 1
 """Of the claims' form: raised when a claim changes its meaning."""
@@ -72,12 +75,18 @@ def compliance_rate(score: Score | None) -> float | None:
 
 
 def _score(score: Score | None) -> dict[str, Any]:
-    if score is None:
-        return {"composite": None, "confidence": None, "dimensions": {}}
     return {
-        "composite": score.composite,
-        "confidence": score.confidence,
-        "dimensions": dict(score.dimensions),
+        "composite": score.composite if score else None,
+        "points": score.points if score else None,
+        "confidence": score.confidence if score else None,
+        "coveredWeight": score.covered_weight if score else 0,
+        "tier": score.tier if score else None,
+        "sampleSize": score.sample_size if score else 0,
+        "method": score.method if score else METHOD,
+        "windowDays": WINDOW_DAYS,
+        "computedAt": clock.to_iso(score.computed_at_micros) if score else None,
+        "dimensions": [msgspec.to_builtins(one) for one in score.dimensions] if score else [],
+        "attestations": [msgspec.to_builtins(one) for one in score.attestations] if score else [],
     }
 
 

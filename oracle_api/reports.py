@@ -9,26 +9,40 @@ for.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Protocol
 from uuid import UUID
 
 from oracle_api import report
+from oracle_api.ledger import Inclusion
 from oracle_api.standing import Standing, Standings
 from oracle_api.state import AgentState
 from pactstream import canonical, clock, ids
+from pactstream.errors import Retryable
+from pactstream.ledger.merkle import ProofError
+from pactstream.ledger.note import Checkpoint, parse_note
+from pactstream.ledger.tiles import Missing
 from pactstream.signing.keys import SigningKey
 from pactstream.signing.report import sign_jwt, sign_report
 
+_log = logging.getLogger(__name__)
 _CHECK_SECONDS = 0.5
 _SERVE_SECONDS = 1.0
 _UNKNOWN_SECONDS = 1.0
 # A report has at most 90 kB in each of its two forms, a usual one 4 kB.
 _MAX_KEPT = 2_000
 _MAX_UNKNOWN = 10_000
+
+
+class Proofs(Protocol):
+    """Where proofs come from: `ledger.Proofs`. Blocking."""
+
+    def inclusion(self, log: int, index: int) -> Inclusion:
+        """The proof that the published tree has the leaf. Raises `Missing`, `Retryable`."""
 
 
 class AgentSource(Protocol):
@@ -95,10 +109,13 @@ class Signer:
 class Reports:
     """The current report of each agent that is asked for; of more than `_MAX_KEPT` the longest unused go."""
 
-    def __init__(self, source: AgentSource, signer: Signer, standings: Standings) -> None:
+    def __init__(
+        self, source: AgentSource, signer: Signer, standings: Standings, proofs: Proofs | None = None
+    ) -> None:
         self._source = source
         self._signer = signer
         self._standings = standings
+        self._proofs = proofs
         self._entries: OrderedDict[UUID, _Entry] = OrderedDict()
         self._unknown: OrderedDict[UUID, float] = OrderedDict()
         self._checks: dict[UUID, asyncio.Task[Issued | None]] = {}
@@ -143,6 +160,8 @@ class Reports:
 
     async def _check(self, agent_id: UUID) -> Issued | None:
         state = await self._source.agent_state(agent_id)
+        if state is not None and self._proofs is not None:
+            state = await asyncio.to_thread(self._proven, state, self._entries.get(agent_id))
         now = clock.monotonic_seconds()
         if state is None:
             self._remember_unknown(agent_id, now)
@@ -160,11 +179,32 @@ class Reports:
             self._entries.popitem(last=False)
         return entry.issued
 
+    def _proven(self, state: AgentState, entry: _Entry | None) -> AgentState:
+        """The state with the proof of its head, under the published checkpoint that the proof leads to.
+
+        What is sealed but not published yet has no proof, and is looked at again the next time.
+        """
+        known = entry.issued.state if entry else None
+        if known is not None and known.inclusion is not None and known.head == state.head:
+            return replace(state, checkpoint=known.checkpoint, inclusion=known.inclusion)
+        if state.head is None or state.checkpoint is None or self._proofs is None:
+            return state
+        try:
+            found = self._proofs.inclusion(state.head.log, state.head.leaf_index)
+        except (Missing, ProofError, Retryable) as error:
+            _log.debug("no proof for %s yet: %s", state.agent_id, error)
+            return state
+        note = found.checkpoint.decode()
+        size = Checkpoint.parse(parse_note(found.checkpoint).text).size
+        published = replace(state.checkpoint, tree_size=size, note=note)
+        return replace(state, checkpoint=published, inclusion=tuple(one.hex() for one in found.path))
+
     def _holds(self, entry: _Entry, state: AgentState, standing: Standing, now: float) -> bool:
         """Whether the report still says what is so, and will for a while."""
         young = now - entry.issued_at < self._signer.lifetime_seconds / 2
         known = entry.issued
-        return young and known.standing == standing and known.state.same_agent_state(state)
+        proven = known.state.inclusion is not None or state.inclusion is None
+        return young and proven and known.standing == standing and known.state.same_agent_state(state)
 
     # Ids that nothing is known of are kept apart: made-up ones must not push out the reports of real agents.
 

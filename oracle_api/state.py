@@ -4,8 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
+
+
+class DimensionScore(msgspec.Struct, frozen=True, rename="camel"):
+    """One of the twelve; without evidence `score` is None and `confidence` 0."""
+
+    name: str
+    weight: float
+    score: float | None
+    confidence: float
+    sample_size: float
+    inputs: Mapping[str, float]
+
+
+class AttestationInForce(msgspec.Struct, frozen=True, rename="camel"):
+    """What a third party attests; `sequence` is the agent's leaf that holds the signed original.
+
+    A claim that is too long for a report is None here, and stands in the leaf.
+    """
+
+    id: str
+    kind: str
+    issuer: str
+    issued_at: str
+    expires_at: str
+    sequence: int
+    claim: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +47,16 @@ class Score:
     bound_calls: int
     valid_calls: int
     violations: Mapping[str, int]
-    dimensions: Mapping[str, float]
     composite: float | None
+    points: int | None
     confidence: float | None
+    covered_weight: float
+    tier: str | None
+    sample_size: float
+    method: int
+    computed_at_micros: int
+    dimensions: tuple[DimensionScore, ...]
+    attestations: tuple[AttestationInForce, ...]
 
 
 class Violation(msgspec.Struct, frozen=True, rename="camel"):
@@ -52,6 +86,20 @@ class Event(msgspec.Struct, frozen=True, rename="camel"):
     omitted: int
     log: int
     leaf_index: int
+
+
+class Night(msgspec.Struct, frozen=True, rename="camel"):
+    """An agent's score as of the midnight that begins `day` (UTC)."""
+
+    day: str
+    through_sequence: int
+    composite: float | None
+    points: int | None
+    confidence: float | None
+    covered_weight: float
+    tier: str | None
+    sample_size: float
+    method: int
 
 
 @dataclass(frozen=True, slots=True)

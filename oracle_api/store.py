@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import isnan
@@ -9,8 +10,20 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import anyio
+import msgspec
 
-from oracle_api.state import AgentState, Checkpoint, Event, Head, Score, Share, Violation
+from oracle_api.state import (
+    AgentState,
+    AttestationInForce,
+    Checkpoint,
+    DimensionScore,
+    Event,
+    Head,
+    Night,
+    Score,
+    Share,
+    Violation,
+)
 from pactstream import clock
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.errors import PactstreamError
@@ -18,20 +31,36 @@ from pactstream.errors import PactstreamError
 RECENT_VIOLATIONS = 20
 # An agent chooses its tools' names and its pacts' paths: with these its report is never too long to be signed.
 LISTED_VIOLATIONS = 5
+LISTED_ATTESTATIONS = 10
+CLAIM_CHARS = 400
 PATH_CHARS = 80
 
 _THREADS = 16
-_LIMITS = "\nSETTINGS max_execution_time = 5, max_result_rows = 1000"
+# One thread each: these read a few granules, and handing them out would take longer than reading them.
+_LIMITS = "\nSETTINGS max_execution_time = 5, max_result_rows = 1000, max_threads = 1"
+# A checkpoint is of all agents of its log: under load it is read once for many of them.
+_CHECKPOINT_SECONDS = 0.1
 _T = TypeVar("_T")
 
 _SCORE = """
 SELECT through_sequence, toUnixTimestamp64Micro(first_received_at), toUnixTimestamp64Micro(last_received_at),
     sessions, tool_calls, bound_calls, valid_calls, violations,
-    mapFromArrays(arrayFilter((name, score) -> score IS NOT NULL, dimensions.name, dimensions.score),
-                  arrayFilter(score -> score IS NOT NULL, dimensions.score)),
-    composite, confidence
+    composite, points, confidence, covered_weight, if(tier = '', NULL, toString(tier)), sample_size, method,
+    toUnixTimestamp64Micro(computed_at),
+    arrayZip(dimensions.name, dimensions.weight, dimensions.score, dimensions.confidence,
+        dimensions.sample_size, dimensions.inputs),
+    arrayZip(attestations.attestation_id, attestations.kind, attestations.issuer,
+        arrayMap(t -> toUnixTimestamp64Micro(t), attestations.issued_at),
+        arrayMap(t -> toUnixTimestamp64Micro(t), attestations.expires_at),
+        attestations.sequence, attestations.claim)
 FROM scores FINAL WHERE agent_id = {agent:UUID}
 ORDER BY through_sequence DESC, computed_at DESC LIMIT 1
+"""
+_HISTORY = """
+SELECT toString(day), through_sequence, composite, points, confidence, covered_weight,
+    if(tier = '', NULL, toString(tier)), sample_size, method
+FROM scores FINAL WHERE agent_id = {agent:UUID} AND nightly AND day > today() - {days:UInt16}
+ORDER BY day
 """
 _HEAD = """
 SELECT log, leaf_index, sequence, lower(hex(leaf_hash)), toUnixTimestamp64Micro(received_at)
@@ -73,11 +102,25 @@ class Store:
 
     def __init__(self, database: ClickHouse) -> None:
         self._database = database
+        self._checkpoints_read: dict[int, tuple[float, Checkpoint]] = {}  # as many as there are logs
         self._threads = anyio.CapacityLimiter(_THREADS)
 
     async def agent_state(self, agent_id: UUID) -> AgentState | None:
-        """All that a report needs; None if nothing is known of the agent."""
-        return await self._in_thread(partial(self._agent_state, agent_id))
+        """All that a report needs; None if nothing is known of the agent. Read side by side."""
+        scores, (head, checkpoint), violations = await asyncio.gather(
+            self._in_thread(partial(self._rows, _SCORE, agent=agent_id)),
+            self._in_thread(partial(self._sealed_head, agent_id)),
+            self.violations(agent_id, _MAX_UINT64, RECENT_VIOLATIONS),
+        )
+        if not scores and head is None:
+            return None
+        score = _score(scores[0]) if scores else None
+        return AgentState(str(agent_id), score, head, checkpoint, tuple(violations))
+
+    async def history(self, agent_id: UUID, days: int) -> list[Night]:
+        """The agent's nightly scores of the last `days` days, oldest first."""
+        rows = await self._in_thread(partial(self._rows, _HISTORY, agent=agent_id, days=days))
+        return [Night(*row) for row in rows]
 
     async def latest_events(self, agent_id: UUID, after_sequence: int, limit: int) -> Sequence[Event]:
         """The agent's last `limit` events beyond `after_sequence`, oldest first."""
@@ -125,20 +168,6 @@ class Store:
         rows = self._rows(_EVENTS, agent=agent_id, after=after, below=below, limit=limit, violating=violating)
         return [_event(row) for row in reversed(rows)]
 
-    def _agent_state(self, agent_id: UUID) -> AgentState | None:
-        scores = self._rows(_SCORE, agent=agent_id)
-        head, checkpoint = self._sealed_head(agent_id)
-        if not scores and head is None:
-            return None
-        violations = self._events(agent_id, 0, RECENT_VIOLATIONS, violating=True)
-        return AgentState(
-            str(agent_id),
-            Score(*scores[0]) if scores else None,
-            head,
-            checkpoint,
-            tuple(reversed(violations)),
-        )
-
     def _sealed_head(self, agent_id: UUID) -> tuple[Head | None, Checkpoint | None]:
         """The agent's last leaf under a checkpoint, and that checkpoint.
 
@@ -148,12 +177,22 @@ class Store:
         rows = self._rows(_HEAD, agent=agent_id, below=_MAX_UINT64)
         if not rows:
             return None, None
-        checkpoint = self._checkpoint(rows[0][0])
+        checkpoint = self._recent_checkpoint(rows[0][0], rows[0][1])
         if checkpoint is None:
             return None, None
         if rows[0][1] >= checkpoint.tree_size:
             rows = self._rows(_HEAD, agent=agent_id, below=checkpoint.tree_size)
         return (Head(*rows[0]), checkpoint) if rows else (None, None)
+
+    def _recent_checkpoint(self, log: int, leaf_index: int) -> Checkpoint | None:
+        """The newest checkpoint, or one read a moment ago if it covers the leaf."""
+        read_at, kept = self._checkpoints_read.get(log, (0.0, None))
+        now = clock.monotonic_seconds()
+        if kept is None or leaf_index >= kept.tree_size or now - read_at > _CHECKPOINT_SECONDS:
+            kept = self._checkpoint(log)
+            if kept is not None:
+                self._checkpoints_read[log] = (now, kept)
+        return kept
 
     def _checkpoint(self, log: int) -> Checkpoint | None:
         rows = self._rows(_CHECKPOINT, log=log)
@@ -162,6 +201,26 @@ class Store:
     def _checkpoints(self) -> list[Checkpoint]:
         logs = [log for (log,) in self._rows(_LOGS)]
         return [one for one in map(self._checkpoint, logs) if one is not None]
+
+
+def _score(row: Sequence[Any]) -> Score:
+    *figures, dimensions, attestations = row
+    figures.append(tuple(map(_dimension, dimensions)))
+    figures.append(tuple(map(_attestation, attestations[:LISTED_ATTESTATIONS])))
+    return Score(*figures)
+
+
+def _dimension(row: Sequence[Any]) -> DimensionScore:
+    name, weight, score, confidence, sample_size, inputs = row
+    return DimensionScore(name, weight, score, confidence, sample_size, msgspec.json.decode(inputs))
+
+
+def _attestation(row: Sequence[Any]) -> AttestationInForce:
+    attestation_id, kind, issuer, issued, expires, sequence, claim = row
+    said = msgspec.json.decode(claim) if len(claim) <= CLAIM_CHARS else None
+    return AttestationInForce(
+        attestation_id, kind, issuer, clock.to_iso(issued), clock.to_iso(expires), sequence, said
+    )
 
 
 def _share(row: Sequence[Any]) -> Share:

@@ -26,6 +26,7 @@ def build(settings: OracleSettings, database: ClickHouse, standings: Standings, 
     signing = settings.report_keys()
     retired = load_retired(settings.key_dir, "report")
     store = Store(database)
+    ledger = published_ledger(settings.ledger_source, database)
     signer = Signer(signing, settings.issuer_name, settings.deployment, settings.oracle_report_seconds)
     feed = Feed(
         store,
@@ -39,10 +40,10 @@ def build(settings: OracleSettings, database: ClickHouse, standings: Standings, 
         store=store,
         standings=standings,
         keys=keys,
-        reports=Reports(store, signer, standings),
+        reports=Reports(store, signer, standings, ledger.proofs),
         feed=feed,
         jwks=form(canonical.dumps(jwks_document([key.public for key in signing], retired))),
-        ledger=published_ledger(settings.ledger_source, database),
+        ledger=ledger,
         limiter=Limiter(
             settings.oracle_requests_per_minute, settings.oracle_burst, settings.oracle_limits_file
         ),

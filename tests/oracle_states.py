@@ -6,7 +6,18 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from oracle_api.standing import Standing
-from oracle_api.state import AgentState, Checkpoint, Event, Head, Score, Share, Violation
+from oracle_api.state import (
+    AgentState,
+    AttestationInForce,
+    Checkpoint,
+    DimensionScore,
+    Event,
+    Head,
+    Night,
+    Score,
+    Share,
+    Violation,
+)
 from pactstream import clock
 from pactstream.control.tenants import ApiKey, Scope, Tenant, new_key
 from pactstream.errors import Retryable
@@ -59,9 +70,20 @@ SCORE = Score(
     bound_calls=25,
     valid_calls=24,
     violations={"critical": 1},
-    dimensions={"pact_compliance": 0.96},
     composite=96.0,
+    points=960,
     confidence=0.81,
+    covered_weight=14.0,
+    tier="gold",
+    sample_size=25.0,
+    method=1,
+    computed_at_micros=at(41),
+    dimensions=(DimensionScore("accuracy", 14.0, 96.0, 0.81, 25.0, {"evaluations": 3.0}),),
+    attestations=(
+        AttestationInForce(
+            "a-1", "bond_posting", "bank.example", clock.to_iso(at(0)), clock.to_iso(at(99)), 3, {"usd": 5}
+        ),
+    ),
 )
 HEAD = Head(log=0, leaf_index=39, sequence=40, leaf_hash="ab" * 32, received_at_micros=at(40))
 CHECKPOINT = Checkpoint(log=0, tree_size=40, note="test.local/ledger/0\n40\n…\n", sealed_at_micros=at(41))
@@ -112,6 +134,10 @@ class FakeStore:
         self._answer()
         known = self.events if agent_id == AGENT else []
         return [one for one in known if one.sequence > after_sequence][-limit:]
+
+    async def history(self, agent_id: UUID, days: int) -> list[Night]:
+        self._answer()
+        return [Night("2026-05-13", 40, 96.0, 960, 0.81, 14.0, "gold", 25.0, 1)][:days]
 
     async def violations(self, agent_id: UUID, below_sequence: int, limit: int) -> list[Event]:
         self._answer()

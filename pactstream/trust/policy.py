@@ -18,8 +18,8 @@ from msgspec import Meta
 
 from pactstream import clock
 from pactstream.errors import InvalidInput
+from pactstream.scores.dimensions import Tier
 
-Tier: TypeAlias = Literal["bronze", "silver", "gold", "platinum"]
 TIERS: Final[tuple[Tier, ...]] = get_args(Tier)
 """Lowest first."""
 Severity: TypeAlias = Literal["critical", "major", "minor", "info"]

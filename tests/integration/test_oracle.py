@@ -22,14 +22,16 @@ from oracle_api.settings import OracleSettings
 from oracle_api.standing import TenantStandings
 from oracle_api.state import Share
 from oracle_api.store import LISTED_VIOLATIONS, RECENT_VIOLATIONS, Store
-from pactstream import clock
+from pactstream import avro, clock
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.control.tenants import Agent, AgentStatus, Tenant, TenantDirectory
 from pactstream.errors import Retryable
 from pactstream.kafka import topics
 from pactstream.ledger.note import open_checkpoint
+from pactstream.scores.dimensions import METHOD, WEIGHTS
 from pactstream.settings import environment
 from pactstream.signing.report import verify_report
+from score_aggregator import table
 from tests.asgi import ask
 from tests.kafka_tools import produce
 from tests.oracle_process import oracle, prepared, variables
@@ -154,6 +156,21 @@ def test_violations_and_a_tenants_share_come_from_the_ledger(
     assert 26 <= own.latency_p95_ms <= 29
     stranger, every = asyncio.run(store.compared(ATLAS, "tenant-other", 1))
     assert (stranger, every.calls) == (Share(0, 0, 0, None), 30)
+
+
+def test_nightly_scores_are_the_history(settings: OracleSettings, database: ClickHouse) -> None:
+    history = History(database, now_micros=clock.now_micros())
+    history.tell(atlas_day())
+    store = Store(database)
+    assert asyncio.run(store.history(ATLAS, 90)) == []
+    score = avro.decode_as("Score", history.tally.encode_score(history.now_micros))
+    table.insert_nightly(database, [score])
+    (night,) = asyncio.run(store.history(ATLAS, 90))
+    assert (night.through_sequence, night.method) == (40, METHOD)
+    state = asyncio.run(store.agent_state(ATLAS))
+    assert state is not None
+    assert state.score is not None
+    assert [one.name for one in state.score.dimensions] == list(WEIGHTS)
 
 
 def test_each_log_has_its_newest_checkpoint(settings: OracleSettings, database: ClickHouse) -> None:

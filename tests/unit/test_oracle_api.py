@@ -387,6 +387,7 @@ def test_the_api_describes_itself(app: ASGIApp) -> None:
     assert set(described["paths"]) == {
         "/api/v1/trust/{agentId}",
         "/api/v1/trust/{agentId}/events",
+        "/api/v1/trust/{agentId}/history",
         "/api/v1/trust/{agentId}/violations",
         "/api/v1/trust/{agentId}/badge.svg",
         "/api/v1/trust/{agentId}/compare",

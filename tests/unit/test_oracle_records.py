@@ -148,6 +148,15 @@ def test_a_page_names_the_place_in_the_ledger_and_can_be_kept(app: ASGIApp) -> N
     assert (again.status_code, again.headers["cache-control"]) == (304, "public, max-age=1")
 
 
+def test_the_history_is_of_nights(app: ASGIApp) -> None:
+    answer = ask(app, f"{TRUST}/history?days=1")
+    (night,) = answer.json()["nights"]
+    assert (night["day"], night["composite"], night["tier"]) == ("2026-05-13", 96, "gold")
+    again = ask(app, f"{TRUST}/history?days=1", headers={"If-None-Match": answer.headers["etag"]})
+    assert again.status_code == 304
+    assert [ask(app, f"{TRUST}/history?days={n}").status_code for n in (0, 401, "x")] == [400, 400, 400]
+
+
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=101", "cursor=-1", "cursor=x", "cursor=" + "9" * 20, "cursor="]
 )
@@ -155,14 +164,14 @@ def test_a_page_that_cannot_be_is_refused(app: ASGIApp, query: str) -> None:
     assert ask(app, f"{TRUST}/violations?{query}").status_code == 400
 
 
-@pytest.mark.parametrize("what", ["violations", "badge.svg"])
+@pytest.mark.parametrize("what", ["violations", "history", "badge.svg"])
 def test_of_an_unknown_agent_there_is_nothing(app: ASGIApp, what: str) -> None:
     assert ask(app, f"/api/v1/trust/{STRANGER}/{what}").status_code == 404
 
 
 @pytest.mark.parametrize(
     ("standing", "text"),
-    [("active", "96 of 100"), ("paused", "paused"), ("revoked", "revoked"), ("unknown", "unknown")],
+    [("active", "gold 96"), ("paused", "paused"), ("revoked", "revoked"), ("unknown", "unknown")],
 )
 def test_a_badge_says_the_standing_before_the_score(standing: Standing, text: str) -> None:
     drawn = ET.fromstring(badge.svg(STATE, standing))

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from oracle_api import report
 from oracle_api.negotiation import JSON, JWT, preferred, unchanged
 from oracle_api.standing import Standing
 from oracle_api.state import AgentState
-from oracle_api.store import LISTED_VIOLATIONS, PATH_CHARS, RECENT_VIOLATIONS
+from oracle_api.store import (
+    CLAIM_CHARS,
+    LISTED_ATTESTATIONS,
+    LISTED_VIOLATIONS,
+    PATH_CHARS,
+    RECENT_VIOLATIONS,
+)
 from pactstream import canonical
+from pactstream.scores.dimensions import METHOD
 from pactstream.signing.report import MAX_REPORT_BYTES
 from tests.oracle_states import AGENT, CHECKPOINT, EMPTY, HEAD, SCORE, STATE, violating
 
@@ -39,7 +47,38 @@ def test_every_claim_of_a_full_report() -> None:
         "issuer": "oracle.test",
         "issuedAt": "2026-05-13T10:00:41.500000Z",
         "expiresAt": "2026-05-13T10:05:41.500000Z",
-        "score": {"composite": 96.0, "confidence": 0.81, "dimensions": {"pact_compliance": 0.96}},
+        "score": {
+            "composite": 96.0,
+            "points": 960,
+            "confidence": 0.81,
+            "coveredWeight": 14.0,
+            "tier": "gold",
+            "sampleSize": 25.0,
+            "method": 1,
+            "windowDays": 90,
+            "computedAt": "2026-05-13T10:00:41.000000Z",
+            "dimensions": [
+                {
+                    "name": "accuracy",
+                    "weight": 14.0,
+                    "score": 96.0,
+                    "confidence": 0.81,
+                    "sampleSize": 25.0,
+                    "inputs": {"evaluations": 3.0},
+                }
+            ],
+            "attestations": [
+                {
+                    "id": "a-1",
+                    "kind": "bond_posting",
+                    "issuer": "bank.example",
+                    "issuedAt": "2026-05-13T10:00:00.000000Z",
+                    "expiresAt": "2026-05-13T10:01:39.000000Z",
+                    "sequence": 3,
+                    "claim": {"usd": 5},
+                }
+            ],
+        },
         "pactCompliance": {"bound": 25, "valid": 24, "rate": 0.96, "violationsBySeverity": {"critical": 1}},
         "sampleSize": 25,
         "observation": {
@@ -87,7 +126,19 @@ def test_an_agent_out_of_service_says_so_before_anything_else() -> None:
 
 def test_what_is_not_known_is_null_and_never_zero() -> None:
     built = build(EMPTY)
-    assert built["score"] == {"composite": None, "confidence": None, "dimensions": {}}
+    assert built["score"] == {
+        "composite": None,
+        "points": None,
+        "confidence": None,
+        "coveredWeight": 0,
+        "tier": None,
+        "sampleSize": 0,
+        "method": METHOD,
+        "windowDays": 90,
+        "computedAt": None,
+        "dimensions": [],
+        "attestations": [],
+    }
     assert built["observation"] is None
     assert built["ledger"] == {"head": None, "checkpoint": None, "inclusionProof": None}
     assert built["sampleSize"] == 0
@@ -122,7 +173,10 @@ def test_a_clock_behind_the_gateways_shows_no_negative_age() -> None:
 
 def test_the_worst_history_still_fits_a_report() -> None:
     worst = violating(20, paths=LISTED_VIOLATIONS, path="\x00" * PATH_CHARS, tool="🜁" * 128)
-    built = build(replace(STATE, recent_violations=(worst,) * RECENT_VIOLATIONS))
+    claim = SCORE.attestations[0]
+    long = msgspec.structs.replace(claim, issuer="i" * 256, claim={"text": "\x00" * (CLAIM_CHARS // 6)})
+    score = replace(SCORE, attestations=(long,) * LISTED_ATTESTATIONS, dimensions=SCORE.dimensions * 12)
+    built = build(replace(STATE, score=score, recent_violations=(worst,) * RECENT_VIOLATIONS))
     assert len(canonical.dumps(built)) < MAX_REPORT_BYTES
 
 

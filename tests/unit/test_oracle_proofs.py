@@ -1,0 +1,74 @@
+"""The proof in a report: of the agent's newest leaf, under the published checkpoint, as soon as there is one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oracle_api import reports
+from oracle_api.ledger import Proofs
+from oracle_api.reports import Reports, Signer
+from pactstream.ledger import merkle
+from pactstream.ledger.note import open_checkpoint
+from pactstream.signing.keys import SigningKey, create_keys
+from tests.oracle_states import AGENT, FakeStandings, FakeStore
+from tests.published_ledger import fetch_from, published
+from tests.trust_oracle import ENTRIES, state_of
+
+LOG = published(ENTRIES[:300], ())
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> tuple[SigningKey, ...]:
+    return create_keys(tmp_path / "keys", "report")
+
+
+@pytest.fixture(autouse=True)
+def always_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "_SERVE_SECONDS", -1)
+
+
+def issued(kept: Reports) -> dict[str, Any]:
+    async def ask() -> bytes:
+        found = await kept.get(AGENT)
+        assert found is not None
+        return found.json.body
+
+    ledger: dict[str, Any] = json.loads(asyncio.run(ask()))["ledger"]
+    return ledger
+
+
+def kept(keys: tuple[SigningKey, ...], files: dict[str, bytes]) -> Reports:
+    head, checkpoint = state_of(LOG).head, state_of(LOG).checkpoint
+    store = FakeStore()
+    assert store.state is not None
+    store.state = replace(store.state, head=head, checkpoint=checkpoint, inclusion=None)
+    return Reports(store, Signer(keys, "i", "dev", 300), FakeStandings(), Proofs(fetch_from(files)))
+
+
+def test_the_proof_leads_from_the_head_to_the_checkpoint_beside_it(keys: tuple[SigningKey, ...]) -> None:
+    later = published(ENTRIES[:400], (300,))
+    for log in (LOG, later):
+        ledger = issued(kept(keys, log.files))
+        tree = open_checkpoint(ledger["checkpoint"].encode(), "dev/ledger/0", [LOG.signer.verifier])
+        assert tree == log.checkpoint
+        path = [bytes.fromhex(one) for one in ledger["inclusionProof"]]
+        leaf = bytes.fromhex(ledger["head"]["leafHash"])
+        merkle.verify_inclusion(leaf, ledger["head"]["leafIndex"], tree.size, path, tree.root)
+
+
+def test_what_is_not_published_yet_has_no_proof_until_it_is(keys: tuple[SigningKey, ...]) -> None:
+    files = dict(published(ENTRIES[:200], ()).files)
+    ours = kept(keys, files)
+    assert issued(ours)["inclusionProof"] is None
+    assert issued(ours)["checkpoint"] == LOG.note.decode()
+    files |= LOG.files
+    proven = issued(ours)
+    assert proven["inclusionProof"]
+    files |= published(ENTRIES[:400], (300,)).files
+    assert issued(ours) == proven  # others' leaves change nothing
