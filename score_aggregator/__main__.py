@@ -19,7 +19,7 @@ def main() -> int:
         with ClickHouse(ours) as database:
             processor, projector = wiring.build(ours, database)
             return worker.run(
-                [processor.run, projector.run],
+                [processor.run, projector.run, *(one.run for one in wiring.nights(ours, database))],
                 host=ours.bind_host,
                 port=ours.aggregator_port,
                 ready=lambda: processor.ready and projector.ready,

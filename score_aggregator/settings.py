@@ -20,3 +20,10 @@ class AggregatorSettings(ServiceSettings, ClickHouseSettings):
     aggregator_projection_seconds: float = Field(
         0.2, ge=0.01, le=5, description="Aggregator: scores are written to ClickHouse this often."
     )
+    aggregator_nightly: bool = Field(
+        True,
+        description="Aggregator: compute nightly scores. One process is enough; more do the same work again.",
+    )
+    aggregator_nightly_delay_seconds: float = Field(
+        900, ge=0, le=43_200, description="Aggregator: so long after midnight UTC nightly scores are computed."
+    )

@@ -8,11 +8,18 @@ from pactstream.clickhouse.client import ClickHouse
 from pactstream.kafka import topics
 from pactstream.kafka.processor import Plan, Processor
 from score_aggregator import table
+from score_aggregator.nightly import Nightly
 from score_aggregator.projector import Projector
 from score_aggregator.settings import AggregatorSettings
 from score_aggregator.task import ScoreTask
 
 GROUP = "score-aggregator"
+
+
+def nights(settings: AggregatorSettings, database: ClickHouse) -> list[Nightly]:
+    """The loop that computes nightly scores, where this process is to do it."""
+    delay = settings.aggregator_nightly_delay_seconds
+    return [Nightly(database, delay)] if settings.aggregator_nightly else []
 
 
 def build(settings: AggregatorSettings, database: ClickHouse) -> tuple[Processor, Projector]:

@@ -80,6 +80,19 @@ class ClickHouse:
             )
             return [tuple(row) for row in result.result_rows]
 
+    @contextmanager
+    def stream(
+        self, sql: str, parameters: Parameters | None = None, *, settings: Parameters | None = None
+    ) -> Iterator[Iterator[tuple[Any, ...]]]:
+        """The result of a query of any size, row after row: it is read as the caller goes on."""
+        with (
+            _classified(),
+            self._client().query_rows_stream(
+                sql, parameters=dict(parameters or {}), settings=dict(settings or {})
+            ) as rows,
+        ):
+            yield (tuple(row) for row in rows)
+
     def command(
         self, sql: str, parameters: Parameters | None = None, *, settings: Parameters | None = None
     ) -> None:

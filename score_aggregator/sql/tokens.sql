@@ -4,8 +4,8 @@ SELECT
     agent,
     tenant,
     day,
-    sum(tokens) AS tokens,
-    sum(if(tokens > budget, tokens - budget, 0)) AS tokens_beyond,
+    sum(spent) AS tokens,
+    sum(if(spent > budget, spent - budget, 0)) AS tokens_beyond,
     count() AS budgeted_sessions
 FROM
 (
@@ -14,7 +14,7 @@ FROM
         tenant,
         toUInt32(toDate(received_at)) AS day,
         session_id,
-        sum(token_count) AS tokens,
+        sum(token_count) AS spent,
         max(JSONExtractUInt(leaf, 'objectives', 'tokensPerSession')) AS budget
     FROM room_events
     WHERE received_at >= fromUnixTimestamp64Micro({from:Int64}) AND received_at < fromUnixTimestamp64Micro({to:Int64})
