@@ -16,6 +16,7 @@ from pactstream.control.tenants import Tenant
 from pactstream.errors import Detail, InvalidInput, PactstreamError
 from pactstream.events import ToolCall, parse
 from pactstream.events.avro_form import event_type, to_avro
+from pactstream.events.public_size import MAX_NAMES_BYTES, names_bytes
 from pactstream.pacts import CompiledPact, Verdict
 
 _log = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ class _Desk:
         if first != index:
             # The pipeline keeps the first of two events with one id: to accept both would be untrue.
             raise Refusal("INVALID_INPUT", "two events have one id", "eventId", f"repeats events[{first}]")
+        _check_public(parsed)
         verdict = None
         if compiled is not None and isinstance(event, ToolCall):
             verdict = compiled.judge(event.tool, bytes(event.params))
@@ -113,6 +115,20 @@ class _Desk:
             found = self._in_force[pact_id] = in_force(self._pacts, self._tenant, str(pact_id))
         check_bound(found[0], agent_id)
         return found
+
+
+def _check_public(parsed: parse.Accepted) -> None:
+    """Nothing, if what is public of the event fits into a leaf. Values are private; names are not.
+
+    Raises:
+        Refusal: the names of its parameters and metadata are too long.
+    """
+    event = parsed.event
+    params = bytes(event.params) if isinstance(event, ToolCall) else None
+    size = names_bytes(params, event.metadata or ())
+    if size > MAX_NAMES_BYTES:
+        fault = f"their names take {size} bytes in the public ledger, at most {MAX_NAMES_BYTES}"
+        raise Refusal("INVALID_INPUT", "the public part of the event is too large", "params, metadata", fault)
 
 
 def check_agent(tenant: Tenant, agent_id: str) -> None:

@@ -35,6 +35,8 @@ MAX_CONTRIBUTING = 100
 MAX_ATTESTATION_CHARS = 8_192
 MAX_LISTED_VIOLATIONS = 100
 """A leaf lists these and counts the rest in `verdict.omitted`."""
+MAX_LISTED_BYTES = 14_000
+"""As long as their paths have no more bytes in all; see `events.public_size` for what else is in a leaf."""
 
 Hex32 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 Time = Annotated[str, Meta(pattern=r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z\Z")]
@@ -327,7 +329,7 @@ def _private_values(event: Mapping[str, Any], verdict: Verdict | None) -> dict[s
         if (text := event[field]) is not None:
             secrets[name] = value_bytes(text)
     if verdict is not None and verdict.violations:
-        for index, violation in enumerate(verdict.violations[:MAX_LISTED_VIOLATIONS]):
+        for index, violation in enumerate(verdict.violations[: len(_listed(verdict))]):
             if violation.value is not None:
                 secrets[f"violations.{index}.value"] = _bytes_or_text(violation.value)
     return secrets
@@ -417,14 +419,27 @@ def _pact_ref(pact_id: str, version: int | None, pact_hash: str | None) -> PactR
 def _verdict(verdict: Verdict) -> LeafVerdict:
     if not verdict.violations:
         return _clean_verdict(verdict.bound, verdict.severity, verdict.valid)
-    listed = verdict.violations[:MAX_LISTED_VIOLATIONS]
+    listed = _listed(verdict)
     return LeafVerdict(
         bound=verdict.bound,
         omitted=len(verdict.violations) - len(listed),
         severity=verdict.severity,
         valid=verdict.valid,
-        violations=tuple(LeafViolation(one.param_path, one.rule, one.severity) for one in listed),
+        violations=listed,
     )
+
+
+def _listed(verdict: Verdict) -> tuple[LeafViolation, ...]:
+    """The first violations, as many as a leaf has room for."""
+    listed = []
+    room = MAX_LISTED_BYTES
+    for one in verdict.violations[:MAX_LISTED_VIOLATIONS]:
+        violation = LeafViolation(one.param_path, one.rule, one.severity)
+        room -= len(msgspec.json.encode(violation))
+        if room < 0:
+            break
+        listed.append(violation)
+    return tuple(listed)
 
 
 @lru_cache(maxsize=32)
