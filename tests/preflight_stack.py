@@ -35,7 +35,7 @@ PACT = {
                 "tools": ["pay"],
                 "paramPath": "amount",
                 "over": {"sliding": "PT1H"},
-                "limit": "1000",
+                "limit": "2000",
             },
         }
     ],
