@@ -25,6 +25,9 @@ CHECKPOINTS = "ledger.checkpoints"
 SEALER_STATE = "sealer.state"
 SCORES = "trust.scores"
 AGGREGATOR_STATE = "aggregator.state"
+SUBSCRIPTIONS = "trust.subscriptions"
+DELIVERIES = "webhook.deliveries"
+WEBHOOK_STATE = "webhook.state"
 
 _LISTING_SECONDS = 0.1
 _DAY_MS = 86_400_000
@@ -85,6 +88,11 @@ TOPICS = (
     Topic(SEALER_STATE, _COMPACTED),
     Topic(SCORES, _COMPACTED),
     Topic(AGGREGATOR_STATE, _COMPACTED),
+    Topic(SUBSCRIPTIONS, _COMPACTED, sharded=False),
+    # What is delivered is deleted: compaction leaves what is still on its way.
+    Topic(DELIVERIES, _COMPACTED),
+    Topic(DELIVERIES + ".dlq", _kept(days=30)),
+    Topic(WEBHOOK_STATE, _COMPACTED),
 )
 
 

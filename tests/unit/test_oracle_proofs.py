@@ -1,4 +1,4 @@
-"""The proof in a report: of the agent's newest leaf, under the published checkpoint, as soon as there is one."""
+"""The proof in a report: of the newest leaf, under the published checkpoint, as soon as there is one."""
 
 from __future__ import annotations
 
