@@ -69,6 +69,8 @@ class Gateway:
     replies: deque[Reply] = field(default_factory=deque)
     judge: Judge = lambda event: VALID if event["type"] == "tool_call" and "pactId" in event else None
     preflight: object = None
+    looks_back: bool = False
+    holds: bool = True
     accepting: threading.Event = field(default_factory=threading.Event)
     port: int = 0
     scheme: str = "http"
@@ -110,7 +112,7 @@ class Handler(BaseHTTPRequestHandler):
     gateway: Gateway
 
     def do_POST(self) -> None:
-        raw = self.rfile.read(int(self.headers["Content-Length"]))
+        raw = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         headers = {name.lower(): value for name, value in self.headers.items()}
         seen = Seen(self.path, headers, raw, self.client_address[1])
         gateway = self.gateway
@@ -118,6 +120,9 @@ class Handler(BaseHTTPRequestHandler):
         gateway.accepting.wait(30)
         reply = gateway.replies.popleft() if gateway.replies else accept
         reply(self, seen)
+
+    def do_DELETE(self) -> None:
+        self.do_POST()
 
     def send(self, status: int, content: bytes, **headers: str) -> None:
         self.send_response(status)
@@ -141,7 +146,15 @@ def accept(handler: Handler, seen: Seen) -> None:
     if seen.path.endswith("/validate-call"):
         verdict = gateway.preflight or VALID
         valid = isinstance(verdict, dict) and verdict["valid"]
-        handler.send(200, json.dumps({"valid": valid, "validation": verdict}).encode())
+        found: dict[str, object] = {"valid": valid, "validation": verdict}
+        if gateway.looks_back or seen.body.get("reserve"):
+            kept = {"reservationId": seen.body.get("reservationId"), "expiresAt": "2026-05-13T10:00:00Z"}
+            held = seen.body.get("reserve") and gateway.holds and valid
+            found |= {"asOf": "2026-05-13T10:00:00Z", "reservation": kept if held else None}
+        handler.send(200, json.dumps(found).encode())
+        return
+    if "/reservations/" in seen.path:
+        handler.send(204, b"")
         return
     results = [
         {"eventId": event["eventId"], "status": "accepted", "validation": gateway.judge(event)}

@@ -44,9 +44,19 @@ _VERDICT: msgspec.json.Decoder[Verdict | None] = msgspec.json.Decoder(Verdict | 
 _UNNAMED = Fate("rejected", error="the server's answer does not name this event")
 
 
-class _Preflight(msgspec.Struct):
+class Foreseen(NamedTuple):
+    """A verdict before the call: whether its budget is held, and whether earlier calls were looked at."""
+
+    verdict: Verdict
+    held: bool
+    looked_back: bool
+
+
+class _Preflight(msgspec.Struct, rename="camel"):
     valid: bool
     validation: Verdict
+    as_of: str | None = None
+    reservation: dict[str, str] | None = None
 
 
 _PREFLIGHT = msgspec.json.Decoder(_Preflight, float_hook=Decimal)
@@ -72,8 +82,8 @@ def read_fates(content: bytes, event_ids: Sequence[str]) -> list[Fate]:
     return [_fate(by_name[name]) if name in by_name else _UNNAMED for name in event_ids]
 
 
-def read_verdict(content: bytes) -> Verdict:
-    """The verdict in a pre-flight's answer `{"valid":…,"validation":{…}}`.
+def read_foreseen(content: bytes) -> Foreseen:
+    """A pre-flight's answer `{"valid":…,"validation":{…}}`, with `asOf` and `reservation` where it has them.
 
     Raises:
         Unreadable: there is none, or it contradicts `valid`.
@@ -84,7 +94,7 @@ def read_verdict(content: bytes) -> Verdict:
         raise Unreadable(f"the answer is not the gateway's: {error}") from None
     if answer.valid != answer.validation.valid:
         raise Unreadable("the answer contradicts itself: valid differs from validation.valid")
-    return answer.validation
+    return Foreseen(answer.validation, answer.reservation is not None, answer.as_of is not None)
 
 
 def _fate(result: _Result) -> Fate:

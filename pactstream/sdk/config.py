@@ -41,6 +41,7 @@ class Config:
     block_on: Severity | None
     preflight_unavailable: Unavailable
     preflight_timeout_seconds: float
+    reserve: bool
     ca_certs: str | None
 
     def __post_init__(self) -> None:
@@ -56,6 +57,8 @@ class Config:
             raise ValueError("max_buffered_bytes must be positive")
         if self.block_on is not None and self.block_on not in SEVERITIES:
             raise ValueError(f"block_on must be one of {', '.join(SEVERITIES)} or None, not {self.block_on!r}")
+        if self.reserve and self.block_on is None:
+            raise ValueError("reserve asks before each call, so it needs block_on")
         if self.preflight_unavailable not in get_args(Unavailable):
             raise ValueError("preflight_unavailable must be 'block' or 'allow'")
 

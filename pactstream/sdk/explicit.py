@@ -72,6 +72,8 @@ def _scope(recorder: Recorder, session_id: str | None) -> Scope:
 
 
 def _value(name: str, value: Any) -> Any:
+    if name == "reservation_id":
+        return _uuid(name, value)
     if name in _MOMENTS:
         return _moment(value)
     if name in _TEXTS and value is not None:

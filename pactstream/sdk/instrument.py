@@ -112,7 +112,17 @@ class Tool:
 class Call:
     """One call of an instrumented function, from its arguments to the record of its outcome."""
 
-    __slots__ = ("_attempted_micros", "_event_id", "_outer", "_pact_id", "_params", "_scope", "_since", "_tool")
+    __slots__ = (
+        "_attempted_micros",
+        "_event_id",
+        "_outer",
+        "_pact_id",
+        "_params",
+        "_reservation_id",
+        "_scope",
+        "_since",
+        "_tool",
+    )
 
     def __init__(self, tool: Tool, scope: Scope, pact_id: UUID | None, params: Snapshot) -> None:
         self._tool = tool
@@ -120,6 +130,7 @@ class Call:
         self._pact_id = pact_id
         self._params = params
         self._event_id = ids.uuid7()
+        self._reservation_id = ids.uuid7() if tool.recorder.config.reserve else None
         self._attempted_micros = clock.now_micros()
         self._since: float | None = None
         self._outer: UUID | None = None
@@ -139,9 +150,18 @@ class Call:
         self._tool.recorder.preflight.check(
             pact=self._pact_id or self._scope.pact_fault or "",
             agent_id=self._scope.agent_id,
+            session_id=self._scope.session_id,
             tool=self._tool.name,
             params=self._params,
+            reservation_id=self._reservation_id,
         )
+        # What is held is held for a call from now on.
+        self._attempted_micros = clock.now_micros()
+
+    def give_back(self) -> None:
+        """The call is not made: let go of what may be held for it."""
+        if self._reservation_id is not None:
+            self._tool.recorder.preflight.give_back(self._scope.agent_id, self._reservation_id)
 
     def start(self) -> None:
         """The function is called now; what it records meanwhile has this call as its parent."""
@@ -187,6 +207,7 @@ class Call:
             attempted_at=moment(self._attempted_micros),
             latency_ms=latency_ms,
             error_message=None if error is None else describe(error),
+            reservation_id=self._reservation_id if self.needs_preflight() else None,
         )
         tool.recorder.commit(event, check=False)
 
@@ -223,8 +244,10 @@ def _sync_wrapper(tool: Tool, function: Callable[..., Any]) -> Callable[..., Any
         if call.needs_preflight():
             try:
                 call.check()
-            except (PactViolation, PreflightUnavailable) as denial:
-                call.end(denial)
+            except BaseException as denial:
+                call.give_back()
+                if isinstance(denial, PactViolation | PreflightUnavailable):
+                    call.end(denial)
                 raise
         call.start()
         try:
@@ -253,8 +276,10 @@ def _async_wrapper(tool: Tool, function: Callable[..., Any]) -> Callable[..., An
         if call.needs_preflight():
             try:
                 await asyncio.to_thread(call.check)
-            except (PactViolation, PreflightUnavailable) as denial:
-                call.end(denial)
+            except BaseException as denial:
+                call.give_back()
+                if isinstance(denial, PactViolation | PreflightUnavailable):
+                    call.end(denial)
                 raise
         return await _awaited(call, functools.partial(function, *args, **kwargs))
 

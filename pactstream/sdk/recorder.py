@@ -84,7 +84,7 @@ class Recorder:
         )
         self._transport = Transport(config.base_url, config.api_key, config.ca_certs)
         self.sender = Sender(config, self.buffer, self._transport, self.reports, on_verdict)
-        self.preflight = Preflight(config, self._transport, self.reports)
+        self.preflight = Preflight(config, self._transport, self.reports, self)
         self._begin_process()
         _recorders.add(self)
 
@@ -132,6 +132,15 @@ class Recorder:
         """Send what is buffered at once; whether the caller may wait for it (the sending thread may not)."""
         self.buffer.hurry(end_pause=end_pause)
         return not self.sender.is_this_thread
+
+    def has_unsettled(self) -> bool:
+        """Whether anything recorded has not arrived yet, as far as this thread may wait for it."""
+        return self.buffer.snapshot().pending > 0 and not self.sender.is_this_thread
+
+    def settle(self, timeout_seconds: float) -> bool:
+        """Send what is buffered and wait for its fate; whether all of it is settled."""
+        self.hurry(end_pause=True)
+        return self.buffer.wait_settled(timeout_seconds)
 
     def invalid(self, what: str, error: Exception) -> Receipt:
         """Report an event that cannot be recorded; a receipt that says so."""

@@ -65,6 +65,8 @@ class Telemetry:
             this severity or a graver one.
         preflight_unavailable: what to do if that verdict cannot be had: "block" (fail closed) or "allow".
         preflight_timeout_seconds: how long an instrumented call waits for that verdict.
+        reserve: have what an instrumented call takes of the pact's budgets held from that verdict until the
+            call's event is judged, so that two calls at once cannot both be allowed what only one may have.
         request_timeout_seconds: how long one attempt at delivery may take.
         close_timeout_seconds: how long `close` and the end of the process wait for the last events.
         retry_first_seconds: the pause after the first failed attempt; it doubles from there, with jitter.
@@ -95,6 +97,7 @@ class Telemetry:
         block_on: Severity | None = None,
         preflight_unavailable: Unavailable = "block",
         preflight_timeout_seconds: float = 2.0,
+        reserve: bool = False,
         request_timeout_seconds: float = 10.0,
         close_timeout_seconds: float = 5.0,
         retry_first_seconds: float = 0.5,
@@ -116,6 +119,7 @@ class Telemetry:
             block_on=block_on,
             preflight_unavailable=preflight_unavailable,
             preflight_timeout_seconds=preflight_timeout_seconds,
+            reserve=reserve,
             request_timeout_seconds=request_timeout_seconds,
             close_timeout_seconds=close_timeout_seconds,
             retry_first_seconds=retry_first_seconds,
@@ -141,10 +145,14 @@ class Telemetry:
         outcome: ToolOutcome = "success",
         latency_ms: float | None = None,
         error_message: str | None = None,
+        reservation_id: UUID | str | None = None,
         attempted_at: datetime | str | None = None,
         **context: Unpack[EventContext],
     ) -> Receipt:
-        """Record one tool invocation; `instrument_tool` does this for every call of a function."""
+        """Record one tool invocation; `instrument_tool` does this for every call of a function.
+
+        `reservation_id` is that of a pre-flight which held the call's budget.
+        """
         return self._record(
             ToolCall,
             context,
@@ -153,6 +161,7 @@ class Telemetry:
             outcome=outcome,
             latency_ms=latency_ms,
             error_message=error_message,
+            reservation_id=reservation_id,
             attempted_at=attempted_at,
         )
 

@@ -111,6 +111,13 @@ class Transport:
             Refused: 3xx or 4xx.
             NotNow: no connection, no answer in time, an answer too long, 429 or 5xx.
         """
+        return self._request("POST", path, body, timeout_seconds)
+
+    def delete(self, path: str, timeout_seconds: float) -> None:
+        """DELETE. Raises as `post`."""
+        self._request("DELETE", path, Body(b"", {}), timeout_seconds)
+
+    def _request(self, method: str, path: str, body: Body, timeout_seconds: float) -> bytes:
         deadline = clock.monotonic_seconds() + timeout_seconds
         headers = {
             **body.headers,
@@ -121,9 +128,9 @@ class Transport:
         }
         try:
             response = self._pool.urlopen(
-                "POST",
+                method,
                 self._prefix + path,
-                body=body.content,
+                body=body.content or None,
                 headers=headers,
                 timeout=urllib3.Timeout(total=timeout_seconds),
                 retries=False,

@@ -56,7 +56,9 @@ def test_an_allowed_call_goes_ahead_after_the_question(gateway: Gateway) -> None
         assert funds.moved == [("0xA11A", 7)]
         (question,) = gateway.requests
         assert question.path == f"/api/v1/pacts/{PACT}/validate-call"
-        assert question.body == {
+        asked = question.body
+        assert asked.pop("sessionId").startswith("unsessioned-")
+        assert asked == {
             "agentId": AGENT,
             "tool": "transfer_funds",
             "params": {"destination": "0xA11A", "amount": 7},
