@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
-from ingest_gateway import admin, documented, pacts, preflight, schemas
+from ingest_gateway import admin, attestations, documented, pacts, preflight, schemas
 from ingest_gateway.bodies import BodyGuard
 from ingest_gateway.parts import Parts
 from ingest_gateway.settings import GatewaySettings
@@ -53,6 +53,9 @@ def create_app(parts: Parts, settings: GatewaySettings) -> FastAPI:
     app.include_router(pacts.router(parts.access, parts.store, parts.write_limiter))
     app.include_router(pacts.public_router())
     app.include_router(admin.router(parts.access, parts.tenancy))
+    app.include_router(
+        attestations.router(parts.access, parts.issuance, parts.write_limiter, settings.gateway_trusted_proxies)
+    )
     app.include_router(schemas.router())
     _describe(app)
     return app

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ingest_gateway.access import Access
 from ingest_gateway.evaluators import Evaluators
+from ingest_gateway.issuance import Issuance
 from ingest_gateway.pact_store import PactStore
 from ingest_gateway.tenancy import Tenancy
 from pactstream.control.pacts import PactBook
@@ -24,6 +25,7 @@ class Parts:
     evaluators: Evaluators
     store: PactStore
     tenancy: Tenancy
+    issuance: Issuance
     events_limiter: RateLimiter
     preflight_limiter: RateLimiter
     write_limiter: RateLimiter

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import anyio.to_thread
 from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from ingest_gateway.access import Access
 from ingest_gateway.evaluators import Evaluators
+from ingest_gateway.issuance import Issuance
 from ingest_gateway.pact_store import PactStore
 from ingest_gateway.parts import Parts
 from ingest_gateway.settings import GatewaySettings
 from ingest_gateway.tenancy import Tenancy
 from pactstream import clock
+from pactstream.control.issuers import issuer_table
 from pactstream.control.pacts import PactBook
 from pactstream.control.tenants import TenantDirectory
 from pactstream.errors import Fatal, Retryable
 from pactstream.kafka import topics
 from pactstream.kafka.owners import Owners
 from pactstream.kafka.publisher import Publisher
-from pactstream.kafka.table import Changes
+from pactstream.kafka.table import Changes, Table
 from pactstream.web import RateLimiter
 
 _CATCH_UP_SECONDS = 15.0
@@ -37,24 +40,25 @@ def build(settings: GatewaySettings) -> Parts:
     Raises:
         Fatal: Kafka does not answer, or the topics do not exist.
     """
-    directory, pacts = TenantDirectory(settings), PactBook(settings)
+    directory, pacts, issuers = TenantDirectory(settings), PactBook(settings), issuer_table(settings)
+    tables = directory.table, pacts.table, issuers
     try:
-        _read_all(directory, pacts, settings.gateway_start_seconds)
+        _read_all(tables, settings.gateway_start_seconds)
     except Retryable as error:
-        directory.close()
-        pacts.close()
+        for table in tables:
+            table.close()
         raise Fatal(
             f"{error}; is Kafka at {settings.kafka_bootstrap}, and were its topics made "
             "(pactstream topics apply)?"
         ) from error
     publisher = Publisher(settings, timeout_seconds=settings.gateway_publish_timeout_seconds)
-    # One lock for both tables: whether an agent is registered decides whether a pact may name it.
-    changes = Changes(settings, _TRANSACTIONAL_ID, [directory.table, pacts.table])
+    # One lock for all tables: whether an agent is registered decides whether a pact may name it.
+    changes = Changes(settings, _TRANSACTIONAL_ID, tables)
 
     def close() -> None:
         publisher.close()
-        directory.close()
-        pacts.close()
+        for table in tables:
+            table.close()
 
     rate, burst = settings.gateway_events_per_second, settings.gateway_events_burst
     preflights = settings.gateway_preflights_per_second
@@ -78,15 +82,16 @@ def build(settings: GatewaySettings) -> Parts:
             pacts, directory, changes, versions_per_tenant=settings.gateway_pact_versions_per_tenant
         ),
         tenancy=Tenancy(directory, changes),
+        issuance=Issuance(issuers, directory, changes, publisher),
         events_limiter=RateLimiter(60 * rate, burst),
         preflight_limiter=RateLimiter(60 * preflights, preflights),
         write_limiter=RateLimiter(writes, writes),
-        ready=_readiness(directory, pacts),
+        ready=_readiness(tables),
         close=close,
     )
 
 
-def _read_all(directory: TenantDirectory, pacts: PactBook, seconds: float) -> None:
+def _read_all(tables: Sequence[Table[Any]], seconds: float) -> None:
     # Before this, a valid key would look unknown.
     attempts = Retrying(
         retry=retry_if_exception_type(Retryable),
@@ -95,18 +100,18 @@ def _read_all(directory: TenantDirectory, pacts: PactBook, seconds: float) -> No
         before_sleep=before_sleep_log(_log, logging.INFO),
         reraise=True,
     )
-    for table in (directory.table, pacts.table):
+    for table in tables:
         attempts(table.catch_up, min(seconds, _CATCH_UP_SECONDS))
 
 
-def _readiness(directory: TenantDirectory, pacts: PactBook) -> Callable[[], Awaitable[bool]]:
-    """Whether Kafka answers and both tables are current; asked of Kafka at most every two seconds."""
+def _readiness(tables: Sequence[Table[Any]]) -> Callable[[], Awaitable[bool]]:
+    """Whether Kafka answers and the tables are current; asked of Kafka at most every two seconds."""
     answer, asked_at = True, clock.monotonic_seconds()
 
     def ask() -> bool:
         try:
-            directory.table.catch_up(_READY_SECONDS)
-            pacts.table.catch_up(_READY_SECONDS)
+            for table in tables:
+                table.catch_up(_READY_SECONDS)
         except Retryable as error:
             _log.warning("not ready: %s", error)
             return False

@@ -17,11 +17,13 @@ from fastapi import FastAPI
 
 from ingest_gateway.access import Access
 from ingest_gateway.app import create_app
+from ingest_gateway.issuance import Issuance
 from ingest_gateway.pact_store import PactStore
 from ingest_gateway.parts import Parts
 from ingest_gateway.settings import GatewaySettings
 from ingest_gateway.tenancy import Tenancy
 from pactstream import avro, clock
+from pactstream.control import issuers as issuers_module
 from pactstream.control import pacts as pacts_module
 from pactstream.control import tenants as tenants_module
 from pactstream.control.pacts import PactBook
@@ -255,7 +257,8 @@ def make_gateway(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> TestGateway
     admin = hashlib.sha256(ADMIN_KEY.encode()).hexdigest()
     settings = GatewaySettings(gateway_admin_key_sha256=admin, **changes)
     directory, pacts = TenantDirectory(settings), PactBook(settings)
-    changes_made: Any = MemoryChanges(directory.table, pacts.table)
+    issuers: Any = MemoryTable(settings, topics.ISSUERS, issuers_module.decode)
+    changes_made: Any = MemoryChanges(directory.table, pacts.table, issuers)
     publisher: Any = MemoryPublisher()
     evaluators: Any = MemoryEvaluators(pacts)
     rate, burst = settings.gateway_events_per_second, settings.gateway_events_burst
@@ -274,6 +277,7 @@ def make_gateway(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> TestGateway
         evaluators=evaluators,
         store=store,
         tenancy=Tenancy(directory, changes_made),
+        issuance=Issuance(issuers, directory, changes_made, publisher),
         events_limiter=RateLimiter(60 * rate, burst),
         preflight_limiter=RateLimiter(60 * preflights, preflights),
         write_limiter=RateLimiter(

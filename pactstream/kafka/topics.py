@@ -25,6 +25,7 @@ CHECKPOINTS = "ledger.checkpoints"
 SEALER_STATE = "sealer.state"
 SCORES = "trust.scores"
 AGGREGATOR_STATE = "aggregator.state"
+ISSUERS = "issuers"
 SUBSCRIPTIONS = "trust.subscriptions"
 DELIVERIES = "webhook.deliveries"
 WEBHOOK_STATE = "webhook.state"
@@ -78,6 +79,7 @@ TOPICS = (
     # Control plane: small, and in one partition so that every reader sees one order.
     Topic(PACTS, _COMPACTED, sharded=False),
     Topic(TENANTS, _COMPACTED, sharded=False),
+    Topic(ISSUERS, _COMPACTED, sharded=False),
     Topic(EVALUATOR_STATE, _COMPACTED),
     Topic(HOLDS, _HELD),
     Topic(WINDOWS, _kept(days=30)),
