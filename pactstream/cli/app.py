@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from pactstream import __version__
-from pactstream.cli import disclose, dlq, erase, keys, ledger, operate, pact, trust, verify, witness
+from pactstream.cli import disclose, dlq, erase, keys, ledger, operate, pact, score, trust, verify, witness
 from pactstream.errors import InvalidInput, PactstreamError
 
 EXIT_NOT_IN_ORDER = 1
@@ -32,6 +32,7 @@ app.add_typer(pact.app, name="pact")
 app.add_typer(keys.app, name="keys")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(trust.app, name="trust")
+app.add_typer(score.app, name="score")
 app.add_typer(verify.app, name="verify")
 app.add_typer(witness.app, name="witness")
 app.add_typer(dlq.app, name="dlq")
