@@ -15,6 +15,7 @@ from pactstream.ledger import files
 from pactstream.ledger.note import Checkpoint, parse_note
 from pactstream.ledger.publisher import LogPublisher, Sealed
 from pactstream.ledger.segment import SegmentHeader
+from pactstream.ledger.tiles import CHECKPOINT
 from pactstream.ledger.witness_client import QuorumMissed
 
 MAX_WAITING = 256
@@ -48,6 +49,11 @@ class Publication:
         self._publisher: LogPublisher | None = None
         self._waiting: deque[PublishedSegment] = deque()
         self._oldest_micros: int | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything is published."""
+        return (self._directory / CHECKPOINT).exists()
 
     @property
     def waits(self) -> bool:

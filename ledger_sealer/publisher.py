@@ -196,9 +196,14 @@ class _Session:
         (found,) = self._consumer.committed([TopicPartition(self._topic, log)], _COMMITTED_TIMEOUT_SECONDS)
         return found.offset if found.offset >= 0 else OFFSET_BEGINNING
 
-    def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for one in partitions:
-            self._logs[one.partition] = _InHand(self._open_log(one.partition))
+            publication = self._open_log(one.partition)
+            self._logs[one.partition] = _InHand(publication)
+            if not publication.begun:
+                # A new directory, whatever was published into another one.
+                one.offset = OFFSET_BEGINNING
+        consumer.incremental_assign(partitions)
         self._ready.set()
 
     def _release(self, _: Consumer, partitions: list[TopicPartition]) -> None:

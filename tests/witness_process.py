@@ -1,4 +1,4 @@
-"""A witness as a process of its own, for tests."""
+"""A witness for tests: as a process of its own, or as a server in a thread of this one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import urllib3
+
+from pactstream.ledger.witness import Witness
 
 _DEADLINE_SECONDS = 30.0
 _PROGRAM = (sys.executable, "-c", "from pactstream.cli import main; main()", "witness")
@@ -47,3 +51,35 @@ def _answers(port: int) -> bool:
         return urllib3.request("GET", f"http://127.0.0.1:{port}/healthz", retries=False).status == 200
     except urllib3.exceptions.HTTPError:
         return False
+
+
+class WitnessMemory(dict[str, bytes]):
+    """A witness's store that ends with the test."""
+
+    def put(self, origin_hash: str, cosigned: bytes) -> None:
+        self[origin_hash] = cosigned
+
+
+@contextmanager
+def witness_thread(witness: Witness) -> Iterator[str]:
+    """Serve a witness from this process; its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            answer = witness.add_checkpoint(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(answer.status)
+            self.send_header("Content-Length", str(len(answer.body)))
+            self.end_headers()
+            self.wfile.write(answer.body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

@@ -9,23 +9,33 @@ from pathlib import Path
 from threading import Event
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from prometheus_client import REGISTRY
 
 from ledger_sealer import publisher as loop
 from ledger_sealer import wiring
-from ledger_sealer.publisher import GROUP
+from ledger_sealer.settings import SealerSettings
+from pactstream.clickhouse.client import ClickHouse
+from pactstream.clickhouse.verify import verify_ledger
+from pactstream.devstack.ports import free_port
+from pactstream.errors import Fatal
 from pactstream.kafka import config
 from pactstream.ledger import files
+from pactstream.ledger.cosignature import Cosigner
+from pactstream.ledger.note import NoteVerifier, parse_note
 from pactstream.ledger.pins import PinBook
 from pactstream.ledger.published import Result
 from pactstream.ledger.verification import Verification, source
-from pactstream.signing.keys import load_keys, rotate_keys
+from pactstream.ledger.witness import Witness
+from pactstream.signing.keys import create_keys, cut_off, load_keys, note_verifier, rotate_keys
 from tests.sealer_stack import Setup, build, running
 from tests.sealer_tools import Evaluated
 from tests.stack import ClickHouseAddress, eventually
+from tests.witness_process import WitnessMemory, witness_thread
 
 LOG_0, LOG_1 = "test.example/ledger/0", "test.example/ledger/1"
 TIMEOUT_SECONDS = 60
+VKEY = Cosigner("witness.example/w", Ed25519PrivateKey.from_private_bytes(b"w" * 32)).verifier.vkey()
 
 
 @pytest.fixture
@@ -50,9 +60,13 @@ def publisher(setup: Setup, directory: Path | None = None) -> Callable[[Event], 
     return wiring.build_publisher(setup.settings, setup.key, setup.database, where).run
 
 
+def unchecked(directory: Path, state: Path) -> list[Result]:
+    return Verification(str(directory), source(str(directory)), PinBook(state)).run()
+
+
 def verify(directory: Path, state: Path) -> dict[str, Result]:
     """What a stranger finds who remembers in `state`."""
-    results = Verification(str(directory), source(str(directory)), PinBook(state)).run()
+    results = unchecked(directory, state)
     assert [str(finding) for one in results for finding in one.findings] == []
     return {one.origin: one for one in results}
 
@@ -104,15 +118,28 @@ def test_only_one_of_two_publishes_and_the_other_says_so(
 
 def test_a_lost_directory_is_filled_again_from_the_start(setup: Setup, tmp_path: Path) -> None:
     published = tmp_path / "published"
-    source_0 = Evaluated()
-    setup.write(source_0.batches(30))
+    setup.write(Evaluated().batches(30))
     with running(setup.sealer(), publisher(setup)):
         wait_for(published, tmp_path, {LOG_0: 150, LOG_1: 0})
     shutil.rmtree(published)
     shutil.rmtree(tmp_path / "state")  # who remembers calls it a rollback, until it is filled again
-    setup.write(source_0.batches(1))
+    with running(publisher(setup)):
+        wait_for(published, tmp_path, {LOG_0: 150, LOG_1: 0})
+
+
+def test_after_an_older_backup_what_it_lacks_is_published_again(setup: Setup, tmp_path: Path) -> None:
+    published, source_0 = tmp_path / "published", Evaluated()
     with running(setup.sealer(), publisher(setup)):
-        wait_for(published, tmp_path, {LOG_0: 155, LOG_1: 0})
+        setup.write(source_0.batches(10))
+        wait_for(published, tmp_path, {LOG_0: 50, LOG_1: 0})
+        earlier = (published / "ledger/0/checkpoint").read_bytes()
+        setup.write(source_0.batches(10))
+        wait_for(published, tmp_path, {LOG_0: 100, LOG_1: 0})
+    (published / "ledger/0/checkpoint").write_bytes(earlier)
+    shutil.rmtree(tmp_path / "state")
+    with running(setup.sealer(), publisher(setup)):
+        setup.write(source_0.batches(1))
+        wait_for(published, tmp_path, {LOG_0: 105, LOG_1: 0})
 
 
 def test_leaves_past_kafkas_retention_come_from_clickhouse(setup: Setup, tmp_path: Path) -> None:
@@ -190,6 +217,76 @@ def test_a_rotated_key_goes_on_and_both_verify(setup: Setup, tmp_path: Path) -> 
     assert fresh[LOG_0].leaves == 30
 
 
+def test_failing_open_it_publishes_with_the_cosignatures_it_has(
+    kafka_bootstrap: str, topic_prefix: str, clickhouse_database: ClickHouseAddress, tmp_path: Path
+) -> None:
+    """One of two witnesses is away. Failing closed: tests/integration/test_verify_live.py."""
+    names = ("one.example/w", "two.example/w")
+    here, away = (Cosigner(name, Ed25519PrivateKey.generate()) for name in names)
+    known: dict[str, list[NoteVerifier]] = {}
+    with witness_thread(Witness(here, known, WitnessMemory())) as url:
+        nobody = f"http://127.0.0.1:{free_port()}"
+        with build(
+            kafka_bootstrap,
+            topic_prefix,
+            clickhouse_database,
+            tmp_path / "keys",
+            key_dir=tmp_path / "keys",
+            tiles_dir=tmp_path / "published",
+            witnesses=f"{url} {here.verifier.vkey()}, {nobody} {away.verifier.vkey()}",
+            witness_fail_closed=False,
+        ) as setup:
+            known[LOG_0] = [setup.key.note_signer(LOG_0).verifier]
+            setup.write(Evaluated().batches(3))
+            with running(setup.sealer(), publisher(setup)):
+                wait_for(tmp_path / "published", tmp_path, {LOG_0: 15, LOG_1: 0})
+    note = parse_note((tmp_path / "published/ledger/0/checkpoint").read_bytes())
+    assert [one.name for one in note.signatures] == [LOG_0, names[0]]
+    assert REGISTRY.get_sample_value("pactstream_published_cosignatures", {"log": "0"}) == 1
+
+
+@pytest.mark.parametrize(
+    ("witnesses", "quorum", "message"),
+    [
+        ("https://w.example", None, "a URL, a space and a verifier key"),
+        ("w.example key", None, "a URL, a space and a verifier key"),
+        ("https://w.example key", None, "verifier key"),
+        (f"https://w.example {VKEY}", 2, "cannot be asked for"),
+        (f"https://w.example {VKEY}, https://x.example {VKEY}", 1, "cannot be asked for"),
+    ],
+)
+def test_witnesses_that_make_no_sense_stop_it_at_the_start(
+    tmp_path: Path, witnesses: str, quorum: int | None, message: str
+) -> None:
+    settings = SealerSettings(witnesses=witnesses, witness_quorum=quorum)
+    (key,) = create_keys(tmp_path / "keys", "ledger")
+    with pytest.raises(Fatal, match=message):
+        wiring.build_publisher(settings, key, ClickHouse(settings), tmp_path)
+
+
+def test_a_cut_off_is_published_and_the_rows_verifier_honours_it(setup: Setup, tmp_path: Path) -> None:
+    """A stolen key signs on: from the declared size on, neither verifier believes it."""
+    published = tmp_path / "published"
+    source_0 = Evaluated()
+    with running(setup.sealer(), setup.projector(), publisher(setup)):
+        for part in (1, 2):
+            setup.write(source_0.batches(3))
+            setup.wait_for(15 * part)
+        wait_for(published, tmp_path, {LOG_0: 30, LOG_1: 0})
+        assert setup.findings() == []
+        rotate_keys(setup.settings.key_dir, "ledger", now_micros=1)
+        limited = cut_off(setup.settings.key_dir, setup.key.kid, {LOG_0: 15})
+        line = note_verifier(limited, LOG_0).line()
+        assert line.endswith(" until 15")
+        eventually(lambda: line in (published / "ledger/keys").read_text().splitlines(), TIMEOUT_SECONDS, 0.1)
+    (result,) = [one for one in unchecked(published, tmp_path / "fresh") if one.origin == LOG_0]
+    assert [str(one.fault) for one in result.findings] == ["signature refused"]
+    reports = verify_ledger(setup.database, deployment="test.example", keys=[limited], in_flight_seconds=0.1)
+    found = [one for report in reports for one in report.findings]
+    assert {str(one.fault) for one in found} == {"signature refused"}
+    assert {one.segment for one in found}.isdisjoint({0}), "what it signed before stands"
+
+
 def delete_records(setup: Setup, before: int) -> None:
     """As retention does: records of log 0 below that offset go."""
     from confluent_kafka import TopicPartition
@@ -201,7 +298,3 @@ def delete_records(setup: Setup, before: int) -> None:
     where = TopicPartition(topics.name(setup.settings, topics.EVALUATED), 0, before)
     for done in admin.delete_records([where]).values():
         done.result(30)
-
-
-def test_the_group_is_its_own() -> None:
-    assert GROUP == "ledger-publisher"

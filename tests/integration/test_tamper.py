@@ -8,12 +8,10 @@ The table in `docs/ledger.md` is made from the cases here, and compared with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -32,6 +30,7 @@ from tests.published_ledger import Published, changed, fetch_from, relinked
 from tests.sealer_stack import Flaky, Setup, build, database, running
 from tests.sealer_tools import Evaluated, agent_id, event_id
 from tests.stack import ClickHouseAddress, StackAddresses, eventually, fresh_prefix
+from tests.witness_process import WitnessMemory, witness_thread
 
 ORIGIN = "test.example/ledger/0"
 CUTS = (15, 30, 45, 60)
@@ -42,36 +41,6 @@ TILE = "tile/0/000.p/60"
 HEADERS = "segments/000.p/4"
 WITNESS = Cosigner("witness.example/w", Ed25519PrivateKey.from_private_bytes(b"w" * 32))
 GUIDE = Path(__file__).parents[2] / "docs" / "ledger.md"
-
-
-class _Memory(dict[str, bytes]):
-    def put(self, origin_hash: str, cosigned: bytes) -> None:
-        self[origin_hash] = cosigned
-
-
-@contextmanager
-def serving(witness: Witness) -> Iterator[str]:
-    """A witness over HTTP in this process."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            answer = witness.add_checkpoint(self.rfile.read(int(self.headers["Content-Length"])))
-            self.send_response(answer.status)
-            self.send_header("Content-Length", str(len(answer.body)))
-            self.end_headers()
-            self.wfile.write(answer.body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @dataclass(frozen=True)
@@ -90,9 +59,9 @@ def original(stack: StackAddresses, tmp_path_factory: pytest.TempPathFactory) ->
     """Four segments of 15 leaves: batches of five, three agents in turn; remembered at 45 leaves."""
     directory = tmp_path_factory.mktemp("tamper")
     known: dict[str, list[note.NoteVerifier]] = {}
-    witness = Witness(WITNESS, known, _Memory())
+    witness = Witness(WITNESS, known, WitnessMemory())
     with ExitStack() as resources:
-        url = resources.enter_context(serving(witness))
+        url = resources.enter_context(witness_thread(witness))
         setup = resources.enter_context(
             build(
                 stack.kafka_bootstrap,
