@@ -129,15 +129,17 @@ class _Session:
         header = segment.header
         log = header.source.partition
         if log not in self._due:
+            # It may be there already; while ClickHouse does not say so, it waits.
+            self._lag.waiting(log, segment.sealed_at_micros)
             self._due[log] = segments_in(self._database, log)
-        if header.index > self._due[log]:
-            self._wind_back(log, header.origin)
-            return False
         if header.index == self._due[log]:
             self._lag.waiting(log, segment.sealed_at_micros)
             self._write(segment)
             self._due[log] += 1
-            self._lag.written(log)
+        self._lag.written(log)
+        if header.index >= self._due[log]:
+            self._wind_back(log, header.origin)
+            return False
         return True
 
     def _write(self, segment: PublishedSegment) -> None:
