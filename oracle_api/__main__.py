@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 from oracle_api import wiring
 from oracle_api.app import create_app
@@ -21,8 +21,13 @@ def main() -> int:
         ours = settings.load(OracleSettings)
         logs.configure("oracle_api", ours.log_level)
         directory = TenantDirectory(ours)
-        with ClickHouse(ours) as database, closing(TenantStandings(directory)) as standings:
-            parts = wiring.build(ours, database, standings, directory)
+        with ExitStack() as opened:
+            database = opened.enter_context(ClickHouse(ours))
+            standings = opened.enter_context(closing(TenantStandings(directory)))
+            subscriptions = wiring.subscriptions(ours)
+            if subscriptions is not None:
+                opened.callback(subscriptions.close)
+            parts = wiring.build(ours, database, standings, directory, subscriptions)
             return server.serve(create_app(parts), ours.bind_host, ours.oracle_port, parts.feed.close)
     except Fatal as error:
         sys.stderr.write(f"oracle_api: {error}\n")

@@ -7,7 +7,14 @@ from typing import Any
 from fastapi import Depends, FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
 
-from oracle_api import ledger_routes, pages, record_routes, trust_routes, verification_routes
+from oracle_api import (
+    ledger_routes,
+    pages,
+    record_routes,
+    subscription_routes,
+    trust_routes,
+    verification_routes,
+)
 from oracle_api.common import caller
 from oracle_api.parts import Parts
 from oracle_api.shortcut import Shortcut
@@ -44,7 +51,7 @@ def create_app(parts: Parts) -> Shortcut:
         parts.file_limiter.check(f"files {caller(parts, request)}")
 
     limit = [Depends(limited)]
-    for routes in (trust_routes, record_routes, verification_routes, ledger_routes):
+    for routes in (trust_routes, record_routes, subscription_routes, verification_routes, ledger_routes):
         app.include_router(routes.router(parts), dependencies=limit)
     app.include_router(ledger_routes.files(parts), dependencies=[Depends(files_limited)])
     app.include_router(pages.router(parts.demo_agent), dependencies=limit)

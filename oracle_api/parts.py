@@ -14,6 +14,7 @@ from oracle_api.limits import Limiter
 from oracle_api.reports import Form, Reports
 from oracle_api.standing import Standings
 from oracle_api.state import Checkpoint, Event, Night, Share
+from oracle_api.subscriptions import Subscriptions
 
 
 class Ledgers(EventSource, Protocol):
@@ -45,6 +46,7 @@ class Parts:
     store: Ledgers
     standings: Standings
     keys: Keys
+    subscriptions: Subscriptions | None
     reports: Reports
     feed: Feed
     jwks: Form

@@ -59,6 +59,10 @@ class OracleSettings(ServiceSettings, ClickHouseSettings):
     oracle_poll_seconds: float = Field(
         0.5, ge=0.05, le=10, description="Oracle: how often ClickHouse is asked for news of a watched agent."
     )
+    push_port: int = Field(9104, description="Push: port of health and metrics.")
+    webhook_allow_private: bool = Field(
+        False, description="Push: also post to http and to addresses of private networks; for development only."
+    )
     demo_agent: UUID = Field(
         UUID("76cf31d6-ffe3-4a5c-8748-021114aa8066"), description="Agent that /demo shows unless asked."
     )

@@ -8,6 +8,7 @@ may have been missed.
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from threading import Event, Thread
 from typing import Final, Literal, Protocol, TypeAlias
 from uuid import UUID
@@ -25,6 +26,13 @@ _CONFIRM_SECONDS = 2.0
 _CONFIRM_TIMEOUT_SECONDS = 5.0
 _UNKNOWN_AFTER_SECONDS = 30.0
 _log = logging.getLogger(__name__)
+
+
+def worst(said: Collection[str]) -> Standing:
+    """The standing of an agent of which tenants say this."""
+    if not said:
+        return "unregistered"
+    return next((one for one in WORST_FIRST if one in said), "unknown")
 
 
 class Standings(Protocol):
@@ -59,10 +67,7 @@ class TenantStandings:
         if not self.ready:
             return "unknown"
         agent = str(agent_id)
-        said = {tenant.agents[agent].status for tenant in self._directory.tenants_of(agent)}
-        if not said:
-            return "unregistered"
-        return next((one for one in WORST_FIRST if one in said), "unknown")
+        return worst({tenant.agents[agent].status for tenant in self._directory.tenants_of(agent)})
 
     def close(self) -> None:
         """Stop following."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from oracle_api.access import Keys
 from oracle_api.feed import Feed
 from oracle_api.ledger import published_ledger
@@ -11,13 +13,21 @@ from oracle_api.reports import Reports, Signer, form
 from oracle_api.settings import OracleSettings
 from oracle_api.standing import Standings
 from oracle_api.store import Store
+from oracle_api.subscriptions import KafkaSubscriptions, Subscriptions
 from pactstream import canonical
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.signing.jwks import jwks_document
 from pactstream.signing.keys import load_retired
+from pactstream.webhooks import signature
 
 
-def build(settings: OracleSettings, database: ClickHouse, standings: Standings, keys: Keys) -> Parts:
+def build(
+    settings: OracleSettings,
+    database: ClickHouse,
+    standings: Standings,
+    keys: Keys,
+    subscriptions: Subscriptions | None = None,
+) -> Parts:
     """The parts on real ClickHouse and real keys.
 
     Raises:
@@ -40,6 +50,7 @@ def build(settings: OracleSettings, database: ClickHouse, standings: Standings, 
         store=store,
         standings=standings,
         keys=keys,
+        subscriptions=subscriptions,
         reports=Reports(store, signer, standings, ledger.proofs),
         feed=feed,
         jwks=form(canonical.dumps(jwks_document([key.public for key in signing], retired))),
@@ -55,3 +66,15 @@ def build(settings: OracleSettings, database: ClickHouse, standings: Standings, 
         trusted_proxies=settings.oracle_trusted_proxies,
         demo_agent=settings.demo_agent,
     )
+
+
+def subscriptions(settings: OracleSettings) -> KafkaSubscriptions | None:
+    """What subscriptions are made with; None where there is no webhook key, and so nothing is pushed.
+
+    Raises:
+        Fatal: the webhook key is exposed or malformed.
+    """
+    if signature.VARIABLE not in os.environ and not (settings.key_dir / signature.FILE).exists():
+        return None
+    key = signature.load_key(settings.key_dir, os.environ)
+    return KafkaSubscriptions(settings, key, allow_private=settings.webhook_allow_private)

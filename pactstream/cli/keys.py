@@ -15,6 +15,7 @@ from pactstream.errors import Fatal
 from pactstream.signing import keys
 from pactstream.signing.jwks import jwks_document
 from pactstream.signing.keys import Purpose
+from pactstream.webhooks import signature
 
 app = typer.Typer(no_args_is_help=True, help="Signing keys of ledgers and reports.")
 
@@ -28,7 +29,7 @@ _MAX_SIZE_DIGITS = 15
 
 @app.command()
 def new(directory: Directory = Path("keys")) -> None:
-    """Make the keys of a deployment: one for the ledger, two for reports. Files only you can read."""
+    """Make a deployment's keys: one for the ledger, two for reports, one for webhooks."""
     for purpose in _PURPOSES:
         made = keys.create_keys(directory, purpose)
         for key in made:
@@ -37,6 +38,8 @@ def new(directory: Directory = Path("keys")) -> None:
             typer.echo(
                 f"{directory}: the {purpose} has its keys already; to replace them: pactstream keys rotate"
             )
+    if signature.create_key(directory):
+        typer.echo(f"{directory}: new key for webhooks")
 
 
 @app.command("list")

@@ -18,6 +18,7 @@ from pactstream.devstack.supervisor import Program, Supervisor, python_program
 from pactstream.kafka import topics
 from pactstream.settings import ClickHouseSettings, KafkaSettings
 from pactstream.signing import keys
+from pactstream.webhooks import signature
 
 DEPLOYMENT = "pactstream.local"
 SERVICES = ("ingest_gateway", "evaluator_worker", "ledger_sealer", "score_aggregator", "oracle_api")
@@ -86,6 +87,7 @@ class Services:
         """Make what the services expect to find: keys, topics, tables."""
         for purpose in keys.ALGORITHMS:
             keys.create_keys(self.key_dir, purpose)
+        signature.create_key(self.key_dir)
         topics.apply(self.kafka, partitions=partitions, replication=1)
         migrate.apply(self.clickhouse)
 

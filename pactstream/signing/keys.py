@@ -100,7 +100,7 @@ def create_keys(directory: Path, purpose: Purpose) -> tuple[SigningKey, ...]:
         if path.exists():
             continue
         key = _generate(purpose, algorithm)
-        _store(path, _pem(key), overwrite=False)
+        store_private(path, _pem(key), overwrite=False)
         # A crash here leaves this key whole and the purpose's next one missing: loading says so, and creating
         # again makes the missing one.
         keys.append(key)
@@ -121,7 +121,7 @@ def rotate_keys(
         # A crash here leaves the old key in use and also listed as retired: a key set shows it as current, and
         # rotating again completes the work.
         key = _generate(purpose, old.algorithm)
-        _store(_paths(directory, purpose)[old.algorithm], _pem(key), overwrite=True)
+        store_private(_paths(directory, purpose)[old.algorithm], _pem(key), overwrite=True)
         # A crash here leaves this key rotated and the purpose's next one not: each stands on its own.
         keys.append(key)
     return tuple(keys)
@@ -130,7 +130,7 @@ def rotate_keys(
 def load_keys(directory: Path, purpose: Purpose) -> tuple[SigningKey, ...]:
     """The private keys of `purpose`. Raises `SigningKeyError`: missing, readable by others, or malformed."""
     return tuple(
-        _parse_pem(_read_private(path), purpose, algorithm, path.name)
+        _parse_pem(read_private(path), purpose, algorithm, path.name)
         for algorithm, path in _paths(directory, purpose).items()
     )
 
@@ -188,7 +188,8 @@ def cut_off(directory: Path, kid: str, until: Mapping[str, int]) -> PublicKey:
 
 def _store_retired(directory: Path, purpose: Purpose, key: PublicKey) -> None:
     _make_directory(directory / _RETIRED)
-    _store(directory / _RETIRED / f"{purpose}.{key.kid}.json", canonical.dumps(key.members()), overwrite=True)
+    path = directory / _RETIRED / f"{purpose}.{key.kid}.json"
+    store_private(path, canonical.dumps(key.members()), overwrite=True)
 
 
 def _paths(directory: Path, purpose: Purpose) -> dict[Algorithm, Path]:
@@ -226,7 +227,7 @@ def _make_directory(directory: Path) -> None:
         raise SigningKeyError(f"the key directory {directory.name} is open to others: chmod 700 it")
 
 
-def _read_private(path: Path) -> bytes:
+def read_private(path: Path) -> bytes:
     """The bytes of a key file, after checking the opened file itself, so that no swap can slip between."""
     try:
         directory_mode = path.parent.stat().st_mode
@@ -244,7 +245,7 @@ def _read_private(path: Path) -> bytes:
     return pem
 
 
-def _store(path: Path, data: bytes, *, overwrite: bool) -> None:
+def store_private(path: Path, data: bytes, *, overwrite: bool) -> None:
     """Write a file with mode 0600, whole or not at all, durable when this returns."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:

@@ -21,6 +21,7 @@ from oracle_api.limits import Limiter
 from oracle_api.parts import Parts
 from oracle_api.reports import Reports, Signer, form
 from oracle_api.shortcut import Shortcut
+from oracle_api.subscriptions import Subscriptions
 from pactstream import canonical, clock
 from pactstream.signing.jwks import jwks_document
 from pactstream.signing.keys import SigningKey, create_keys, load_retired, rotate_keys
@@ -65,6 +66,7 @@ def build(
     standings: FakeStandings | None = None,
     known: FakeKeys | None = None,
     ledger: PublishedLedger | None = None,
+    subscriptions: Subscriptions | None = None,
     **options: int,
 ) -> Shortcut:
     standings = standings or FakeStandings()
@@ -74,6 +76,7 @@ def build(
             store=store,
             standings=standings,
             keys=known or FakeKeys(),
+            subscriptions=subscriptions,
             reports=Reports(store, signer, standings),
             feed=Feed(
                 store,
@@ -392,6 +395,8 @@ def test_the_api_describes_itself(app: ASGIApp) -> None:
         "/api/v1/trust/{agentId}/badge.svg",
         "/api/v1/trust/{agentId}/compare",
         "/api/v1/trust/batch",
+        "/api/v1/subscriptions",
+        "/api/v1/subscriptions/{subscriptionId}",
         "/.well-known/jwks.json",
         "/api/v1/ledger/checkpoint",
         "/api/v1/ledger/events/{eventId}/proof",

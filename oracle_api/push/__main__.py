@@ -1,0 +1,40 @@
+"""Starts the pushing process: `python -m oracle_api.push`."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing
+
+from oracle_api.push import wiring
+from oracle_api.settings import OracleSettings
+from pactstream import logs, settings, worker
+from pactstream.errors import Fatal, Retryable
+from pactstream.webhooks.records import SubscriptionBook
+from pactstream.webhooks.sender import Sender
+
+
+def main() -> int:
+    """Push until SIGTERM; 0 after a clean stop, 3 when it cannot go on."""
+    try:
+        ours = settings.load(OracleSettings)
+        logs.configure("oracle_push", ours.log_level)
+        with (
+            closing(SubscriptionBook(ours)) as book,
+            closing(Sender(allow_private=ours.webhook_allow_private)) as sender,
+        ):
+            # A change must not be weighed before it is known who wants to hear of it.
+            book.table.catch_up()
+            watches, deliverer = wiring.watches(ours, book), wiring.deliverer(ours, book, sender)
+            return worker.run(
+                [*(one.run for one in watches), deliverer.run],
+                host=ours.bind_host,
+                port=ours.push_port,
+                ready=lambda: deliverer.ready and all(one.ready for one in watches),
+            )
+    except (Fatal, Retryable) as error:
+        sys.stderr.write(f"oracle_push: {error}\n")
+        return worker.EXIT_FATAL
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Webhooks as standardwebhooks.com describes them: signed, to public addresses only."""
