@@ -3,8 +3,10 @@ VENV := .venv
 WORKERS ?= 3
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+BENCH_VENV := .venv-bench
+BENCH_STAMP := $(BENCH_VENV)/.installed
 
-.PHONY: demo dev test lint format lock clean bench-latency
+.PHONY: demo dev test lint format lock clean bench bench-latency
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	@python3 -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Pactstream needs Python 3.11 or later; python3 is " + sys.version.split()[0])'
@@ -33,13 +35,25 @@ format: $(STAMP)
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-lock: ## refresh requirements-dev.lock (hashes, no index addresses)
+lock: ## refresh the locks (hashes, no index addresses)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-package pactstream --quiet --custom-compile-command "make lock" \
 	  --output-file requirements-dev.lock
+	uv pip compile pyproject.toml --extra bench --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-package pactstream --quiet --custom-compile-command "make lock" \
+	  --output-file requirements-bench.lock
+
+# The peers that are compared with pin other versions of the same clients.
+$(BENCH_STAMP): requirements-bench.lock
+	test -x $(BENCH_VENV)/bin/python || python3 -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	@touch $@
+
+bench: $(STAMP) $(BENCH_STAMP) ## every bench, and a table at the end; make bench ARGS="pacts worker" for some
+	$(PY) -m tests.bench $(ARGS)
 
 bench-latency: $(STAMP) ## acknowledgement to trust report, p50 and p99
 	$(PY) -m tests.bench.latency $(ARGS)
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .pactstream
+	rm -rf $(VENV) $(BENCH_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .pactstream
