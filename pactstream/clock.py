@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 MICROS_PER_SECOND = 1_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def now_micros() -> int:
@@ -27,7 +28,7 @@ def to_iso(micros: int) -> str:
 
 def to_micros(moment: datetime) -> int:
     """An aware `datetime` as microseconds since 1970, exactly (no float on the way)."""
-    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    delta = moment - _EPOCH
     return (delta.days * 86_400 + delta.seconds) * MICROS_PER_SECOND + delta.microseconds
 
 

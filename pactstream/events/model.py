@@ -6,6 +6,8 @@ otherwise leave a call unjudged without anybody noticing.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Literal, TypeAlias
 from uuid import UUID
@@ -16,11 +18,18 @@ from msgspec import Meta, Raw
 MAX_TEXT = 65_536
 MAX_METADATA_KEYS = 64
 
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 _NO_CONTROLS = r"\A[^\x00-\x1f\x7f]+\Z"
 
+# To be converted to, one by one.
 SessionId: TypeAlias = Annotated[str, Meta(max_length=128, pattern=_NO_CONTROLS)]
 RoomId: TypeAlias = Annotated[str, Meta(max_length=128, pattern=_NO_CONTROLS)]
 ToolName: TypeAlias = Annotated[str, Meta(max_length=128, pattern=_NO_CONTROLS)]
+# The same within an event, but for the pattern, which would take half of the time to decode one:
+# `control_faults` looks for control characters.
+Name: TypeAlias = Annotated[
+    str, Meta(min_length=1, max_length=128, extra_json_schema={"pattern": _NO_CONTROLS})
+]
 Text: TypeAlias = Annotated[str, Meta(max_length=MAX_TEXT)]
 MetadataKey: TypeAlias = Annotated[str, Meta(min_length=1, max_length=128)]
 MetadataValue: TypeAlias = Annotated[str, Meta(max_length=4_096)] | int | float | bool | None
@@ -40,11 +49,11 @@ class _Common(
 ):
     """What every event may carry."""
 
-    session_id: SessionId
+    session_id: Name
     agent_id: UUID
     event_id: UUID | None = None
     parent_event_id: UUID | None = None
-    room_id: RoomId | None = None
+    room_id: Name | None = None
     pact_id: UUID | None = None
     metadata: Metadata | None = None
 
@@ -61,7 +70,7 @@ class ToolCall(_Common, tag="tool_call"):
     `reservation_id` names the hold that a pre-flight made for it.
     """
 
-    tool: ToolName
+    tool: Name
     params: Raw
     outcome: Literal["success", "error", "denied", "refused"]
     attempted_at: Moment
@@ -109,3 +118,13 @@ def occurred_at(event: Event) -> datetime:
     if isinstance(event, SessionEnd):
         return event.ended_at
     return event.emitted_at
+
+
+def control_faults(event: Event) -> Iterator[str]:
+    """The wire names of members that hold control characters where none may be."""
+    names = {"sessionId": event.session_id, "roomId": event.room_id}
+    if isinstance(event, ToolCall):
+        names["tool"] = event.tool
+    for member, text in names.items():
+        if text is not None and _CONTROLS.search(text):
+            yield member

@@ -1,22 +1,25 @@
 """What the edge accepts: a body of events, each checked by itself, so that a bad one loses nothing else.
 
-Two readers look at each event. jiter sees what must never be resolved silently (duplicate keys, NaN, lone
-surrogates, absurd depth); msgspec gives it its type. RFC 8259 leaves the first group to the receiver, RFC 7493
-(I-JSON) refuses it, and so do we.
+What must never be resolved silently is refused: duplicate keys, NaN, lone surrogates, absurd depth. RFC 8259
+leaves these to the receiver, RFC 7493 (I-JSON) refuses them, and so do we. A body in which everything is right
+is read in one go. Of any other, each event is looked at by itself, by two readers: jiter sees these faults,
+msgspec gives the event its type.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple, TypeAlias
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import jiter
 import msgspec
+from msgspec import Meta
 
 from pactstream import clock
 from pactstream.errors import Detail, InvalidInput
-from pactstream.events.model import TIME_FIELDS, Event, ToolCall, occurred_at
+from pactstream.events.model import TIME_FIELDS, Event, ToolCall, control_faults, occurred_at
+from pactstream.pacts import values
 
 MAX_EVENTS = 500
 MAX_PARAMS_BYTES = 65_536
@@ -24,7 +27,6 @@ MAX_PARAMS_KEYS = 128
 MAX_DEPTH = 32
 FUTURE_TOLERANCE_SECONDS = 300
 
-_OPENERS = re.compile(rb"[\[{]")
 _HEAD = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"events"[ \t\r\n]*:[ \t\r\n]*\[')
 _TAIL = re.compile(rb"\][ \t\r\n]*\}[ \t\r\n]*\Z")
 # A string without its end swallows the rest, so that no quotation mark is looked at twice: linear time.
@@ -32,10 +34,14 @@ _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\Z)|[\[{\]},]', re.DOTALL)
 
 
 class Accepted(NamedTuple):
-    """An event that is what it says it is; `occurred_at_micros` since 1970."""
+    """An event that is what it says it is; `occurred_at_micros` since 1970.
+
+    `params` are a tool call's parameters as `pacts.values.decode` reads them; None where nobody has read them.
+    """
 
     event: Event
     occurred_at_micros: int
+    params: dict[str, Any] | None = None
 
 
 class Rejected(NamedTuple):
@@ -51,6 +57,12 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True):
     events: list[msgspec.Raw]
 
 
+class _Events(msgspec.Struct, forbid_unknown_fields=True):
+    events: Annotated[list[Event], Meta(min_length=1, max_length=MAX_EVENTS)]
+
+
+_EVENTS = msgspec.json.Decoder(_Events)
+_ENCODER = msgspec.json.Encoder()
 _BODY = msgspec.json.Decoder(_Body)
 _EVENT: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 _FAULT_PATH = re.compile(r"^(?P<message>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
@@ -62,6 +74,47 @@ def parse_events(body: bytes, *, received_at_micros: int) -> list[Parsed]:
     Raises:
         InvalidInput: the body as a whole is not of this form: not JSON, no events, or too many.
     """
+    latest = received_at_micros + FUTURE_TOLERANCE_SECONDS * clock.MICROS_PER_SECOND
+    return _at_once(body, latest) or _one_by_one(body, latest)
+
+
+def _at_once(body: bytes, latest_micros: int) -> list[Parsed] | None:
+    """The events of a body in which everything is right; None: something may not be.
+
+    msgspec keeps the last of two keys. That one was dropped is found by counting quotation marks: what was read
+    is written again, and has at least two less for each key dropped. Nothing adds any but a mark that came as
+    `\\u0022` and is written as itself; a body that has one is not read here.
+    """
+    try:
+        found = _EVENTS.decode(body)
+        if body.count(b'"') != _ENCODER.encode(found).count(b'"') or b"\\u0022" in body:
+            return None
+        # A control character in a string is DEL or written as an escape.
+        one_line = b"\\" not in body and b"\x7f" not in body
+        parsed: list[Parsed] = []
+        for event in found.events:
+            occurred = clock.to_micros(occurred_at(event))
+            if not 0 <= occurred <= latest_micros or not (one_line or not any(control_faults(event))):
+                return None
+            params = None
+            if isinstance(event, ToolCall):
+                params = _usable_params(bytes(event.params))
+                if params is None:
+                    return None
+            parsed.append(Accepted(event, occurred, params))
+        return parsed
+    except (msgspec.MsgspecError, RecursionError, ValueError):
+        return None
+
+
+def _usable_params(params: bytes) -> dict[str, Any] | None:
+    if len(params) > MAX_PARAMS_BYTES or _may_be_deep(params) or _may_be_many(params):
+        return None
+    decoded = values.decode(params)
+    return decoded if isinstance(decoded, dict) else None
+
+
+def _one_by_one(body: bytes, latest_micros: int) -> list[Parsed]:
     fault = strict_fault(body)
     raws = _split(body) if fault is None else _split_leniently(body, fault)
     if not raws:
@@ -69,8 +122,7 @@ def parse_events(body: bytes, *, received_at_micros: int) -> list[Parsed]:
     if len(raws) > MAX_EVENTS:
         message = f"{len(raws)} events; at most {MAX_EVENTS} are taken at once"
         raise InvalidInput("too many events", [Detail("events", message)])
-    latest = received_at_micros + FUTURE_TOLERANCE_SECONDS * clock.MICROS_PER_SECOND
-    return [_parse(raw, f"events[{index}]", fault is None, latest) for index, raw in enumerate(raws)]
+    return [_parse(raw, f"events[{index}]", fault is None, latest_micros) for index, raw in enumerate(raws)]
 
 
 def strict_fault(text: bytes) -> str | None:
@@ -90,10 +142,9 @@ def params_faults(params: bytes, path: str) -> Iterator[Detail]:
     if len(params) > MAX_PARAMS_BYTES:
         yield Detail(path, f"{len(params)} bytes; at most {MAX_PARAMS_BYTES} are taken")
         return
-    # Both limits can only be passed by as many brackets or commas: counting them spares most calls the walk.
-    if len(_OPENERS.findall(params)) > MAX_DEPTH and _depth(params) > MAX_DEPTH:
+    if _may_be_deep(params) and _depth(params) > MAX_DEPTH:
         yield Detail(path, f"nested deeper than {MAX_DEPTH} levels")
-    if params.count(b",") >= MAX_PARAMS_KEYS and len(jiter.from_json(params)) > MAX_PARAMS_KEYS:
+    if _may_be_many(params) and len(jiter.from_json(params)) > MAX_PARAMS_KEYS:
         yield Detail(path, f"more than {MAX_PARAMS_KEYS} keys")
 
 
@@ -102,6 +153,17 @@ def fault_detail(path: str, error: msgspec.ValidationError) -> Detail:
     found = _FAULT_PATH.match(str(error))
     message, inner = (found["message"], found["path"] or "") if found else (str(error), "")
     return Detail((path + inner).lstrip("."), message[:300])
+
+
+# Both limits can only be passed by as many brackets or commas: counting them spares most calls the walk.
+
+
+def _may_be_deep(params: bytes) -> bool:
+    return params.count(b"{") + params.count(b"[") > MAX_DEPTH
+
+
+def _may_be_many(params: bytes) -> bool:
+    return params.count(b",") >= MAX_PARAMS_KEYS
 
 
 def _split(body: bytes) -> list[bytes]:
@@ -158,6 +220,7 @@ def _parse(raw: bytes, path: str, clean: bool, latest_micros: int) -> Parsed:
         return Rejected((Detail(path, str(error)),))
     occurred = clock.to_micros(occurred_at(event))
     details = [*_time_faults(event, occurred, latest_micros, path)]
+    details += [Detail(f"{path}.{member}", "has control characters") for member in control_faults(event)]
     if isinstance(event, ToolCall):
         details += params_faults(bytes(event.params), path + ".params")
     return Rejected(tuple(details)) if details else Accepted(event, occurred)

@@ -14,7 +14,7 @@ import msgspec
 
 from pactstream import clock, ids
 from pactstream.errors import InvalidInput
-from pactstream.events.model import MAX_METADATA_KEYS, Event
+from pactstream.events.model import MAX_METADATA_KEYS, Event, control_faults
 from pactstream.sdk.buffer import Buffer, Capacity, Entry
 from pactstream.sdk.config import Config
 from pactstream.sdk.plain import primitive
@@ -200,9 +200,11 @@ def _check(encoded: bytes) -> None:
     if len(encoded) > _MAX_EVENT_BYTES:
         raise InvalidInput(f"{len(encoded)} bytes; an event may have {_MAX_EVENT_BYTES}")
     try:
-        _decoder.decode(encoded)
+        event = _decoder.decode(encoded)
     except msgspec.DecodeError as error:
         raise InvalidInput(str(error)) from None
+    for member in control_faults(event):
+        raise InvalidInput(f"{member} has control characters")
 
 
 def moment(micros: int) -> datetime:

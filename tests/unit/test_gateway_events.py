@@ -138,6 +138,13 @@ BAD_EVENTS: list[tuple[str, bytes | dict[str, Any], dict[str, Any]]] = [
     ("a wrong outcome", call(outcome="fine"), invalid("events[1].outcome", "Invalid enum value 'fine'")),
     ("an agent that is no UUID", call(agentId="atlas"), invalid("events[1].agentId", "Invalid UUID")),
     (
+        "a session of two lines",
+        call(sessionId="s\n1"),
+        invalid("events[1].sessionId", "has control characters"),
+    ),
+    ("DEL in a tool", call(tool="t\x7f"), invalid("events[1].tool", "has control characters")),
+    ("a nameless tool", call(tool=""), invalid("events[1].tool", "Expected `str` of length >= 1")),
+    (
         "true as a latency",
         call(latencyMs=True),
         invalid("events[1].latencyMs", "Expected `float | null`, got `bool`"),
