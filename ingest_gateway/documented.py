@@ -9,7 +9,7 @@ import msgspec
 from ingest_gateway import results
 from pactstream.events.model import Event
 from pactstream.events.parse import MAX_EVENTS
-from pactstream.pacts import Verdict, Violation
+from pactstream.pacts import SEVERITIES, Verdict, Violation
 
 AGENT = "76cf31d6-ffe3-4a5c-8748-021114aa8066"
 PACT = "3f0c8a52-8f4e-4d3b-9c41-6a1d2b7e5f10"
@@ -110,6 +110,14 @@ CALL_BODY = json_body(
             "tool": {"type": "string", "maxLength": 128},
             "params": {"type": "object"},
             "version": {"type": "integer", "minimum": 1, "description": "Default: the version in force."},
+            "sessionId": {"type": "string", "maxLength": 128, "description": "For rules on sessions."},
+            "reserve": {"type": "boolean", "description": "Hold what the call takes of budgets."},
+            "reservationId": {"type": "string", "format": "uuid", "description": "Default: a new one."},
+            "ttlSeconds": {"type": "number", "exclusiveMinimum": 0, "maximum": 3600},
+            "blockOn": {
+                "enum": list(SEVERITIES),
+                "description": "Hold in spite of violations that are lighter than this.",
+            },
         },
     },
     {"agentId": AGENT, "tool": "transfer_funds", "params": _CALL["params"]},
@@ -120,10 +128,22 @@ VERDICT_ANSWER: dict[int | str, dict[str, Any]] = {
         "The verdict; `valid` repeats its `valid`.",
         {
             "type": "object",
-            "properties": {"valid": {"type": "boolean"}, "validation": {"$ref": _REF.format(name="Verdict")}},
+            "properties": {
+                "valid": {"type": "boolean"},
+                "validation": {"$ref": _REF.format(name="Verdict")},
+                "asOf": {"type": "string", "format": "date-time"},
+                "reservation": {
+                    "type": ["object", "null"],
+                    "properties": {
+                        "reservationId": {"type": "string", "format": "uuid"},
+                        "expiresAt": {"type": "string", "format": "date-time"},
+                    },
+                },
+            },
         },
         {"valid": False, "validation": _VIOLATED},
-    )
+    ),
+    503: ERROR | {"description": "Nobody who could say answers: ask again after `Retry-After`."},
 }
 
 

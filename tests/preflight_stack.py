@@ -24,7 +24,7 @@ from tests.stack import eventually
 
 ADMIN_KEY = "the administrators' key"
 PARTITIONS = 2
-PACT = {
+PACT: dict[str, Any] = {
     "name": "Budget",
     "conditions": [
         {
