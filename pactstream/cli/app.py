@@ -9,7 +9,20 @@ import typer
 from rich.console import Console
 
 from pactstream import __version__
-from pactstream.cli import disclose, dlq, erase, keys, ledger, operate, pact, score, trust, verify, witness
+from pactstream.cli import (
+    disclose,
+    dlq,
+    erase,
+    keys,
+    ledger,
+    operate,
+    pact,
+    score,
+    timestamp,
+    trust,
+    verify,
+    witness,
+)
 from pactstream.errors import InvalidInput, PactstreamError
 
 EXIT_NOT_IN_ORDER = 1
@@ -28,6 +41,8 @@ operate.register(app)
 app.command()(erase.erase)
 app.command()(disclose.disclose)
 verify.app.command("disclosure")(disclose.verify)
+ledger.app.command("timestamp")(timestamp.timestamp)
+verify.app.command("timestamp")(timestamp.verify)
 app.add_typer(pact.app, name="pact")
 app.add_typer(keys.app, name="keys")
 app.add_typer(ledger.app, name="ledger")
