@@ -11,6 +11,7 @@ from pactstream.pacts import values
 from pactstream.pacts.model import AllowList, Check, DenyList, MaxAmount, Regex, Rule, ValueRange
 from pactstream.pacts.paths import EACH, Path, format_path, lookup
 from pactstream.pacts.verdict import (
+    MAX_STRING,
     MAX_VIOLATIONS,
     SEVERITIES,
     Severity,
@@ -23,7 +24,8 @@ from pactstream.pacts.verdict import (
 MAX_ELEMENTS: Final = 1_000
 """The longest array that `[*]` runs over."""
 
-_NAMES = {
+_ZERO: Final = Decimal(0)
+_NAMES: Final = {
     AllowList: "allowList",
     DenyList: "denyList",
     Regex: "regex",
@@ -71,7 +73,7 @@ def failed(
     """A present value does not pass `check`."""
     found = findings or Findings()
     if found.room(site.severity):
-        if isinstance(check, MaxAmount) and _amount_passes(check, value):
+        if type(check) is MaxAmount and _amount_passes(check, value):
             value = lookup(params, check.currency_path, indices)
             shown = "missing or null" if value is None else show(value)
             place = format_path(check.currency_path, indices)
@@ -141,9 +143,11 @@ def kind(value: object) -> str:
 
 
 def _violation(site: Site, check: Check | None, place: str, value: Any, message: str) -> Violation:
+    if type(value) is not str or len(value) > MAX_STRING:
+        value = bounded(value)
     if check is None:
-        return Violation(place, "required", site.severity, bounded(value), True, message)
-    return Violation(place, _NAMES[type(check)], site.severity, bounded(value), check.expected, message)
+        return Violation(place, "required", site.severity, value, True, message)
+    return Violation(place, _NAMES[type(check)], site.severity, value, check.expected, message)
 
 
 def _amount_passes(check: MaxAmount, value: object) -> bool:
@@ -154,17 +158,18 @@ def _amount_passes(check: MaxAmount, value: object) -> bool:
 
 
 def _reason(check: Check, rule: Rule, value: Any) -> str:
-    match check:
-        case AllowList() | DenyList() | Regex():
-            return _text_reason(check, rule, value)
-        case ValueRange():
-            return _number_reason(value, check.least, check.most)
-        case MaxAmount():
-            return _number_reason(value, None if check.allow_negative else Decimal(0), check.amount)
+    if isinstance(check, ValueRange):
+        return _number_reason(value, check.least, check.most)
+    if isinstance(check, MaxAmount):
+        return _number_reason(value, None if check.allow_negative else _ZERO, check.amount)
+    return _text_reason(check, rule, value)
 
 
 def _text_reason(check: AllowList | DenyList | Regex, rule: Rule, value: Any) -> str:
-    prepared = values.prepared_text(value, ignore_case=rule.ignore_case, nfkc=rule.nfkc)
+    if type(value) is not str or rule.ignore_case or rule.nfkc:
+        prepared = values.prepared_text(value, ignore_case=rule.ignore_case, nfkc=rule.nfkc)
+    else:
+        prepared = value
     if prepared is None:
         plain = values.text(value)
         return f"is {kind(value)} without a text to compare" if plain is None else _TOO_LONG
@@ -187,16 +192,16 @@ def _number_reason(value: Any, least: Decimal | None, most: Decimal | None) -> s
     if not -values.NUMBER_LIMIT <= amount <= values.NUMBER_LIMIT:
         return f"has more than the {values.MAX_DIGITS} digits that are judged"
     if least is not None and amount < least:
-        return f"is {show(value)}, below the minimum of {least}"
-    return f"is {show(value)}, above the maximum of {most}"
+        return f"is {show(value)}, below the minimum of {least!s}"
+    return f"is {show(value)}, above the maximum of {most!s}"
 
 
 def show(value: Any) -> str:
     """A value inside a sentence: JSON, at most 64 characters; an array or object by its kind only."""
+    if type(value) is str:
+        return encode_basestring(value if len(value) <= 62 else shortened(value, 62))
     if isinstance(value, (dict, list)):
         return kind(value)
-    if isinstance(value, str):
-        return encode_basestring(shortened(value, 62))
     if isinstance(value, bool):
         return "true" if value else "false"
     return shortened(str(value), 64)

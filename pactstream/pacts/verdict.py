@@ -16,7 +16,8 @@ SEVERITIES: Final[tuple[Severity, ...]] = get_args(Severity)
 """From the gravest to the lightest."""
 
 MAX_VIOLATIONS: Final = 100
-_MAX_STRING: Final = 256
+MAX_STRING: Final = 256
+"""A failing value that is text is shortened to so many characters."""
 _MAX_NESTED_STRING: Final = 64
 _MAX_MEMBERS: Final = 12
 
@@ -63,7 +64,7 @@ def bounded(value: Any, depth: int = 2) -> Any:
     levels, a number 100 digits (beyond, it becomes shortened text).
     """
     if isinstance(value, str):
-        return shortened(value, _MAX_STRING if depth == 2 else _MAX_NESTED_STRING)
+        return shortened(value, MAX_STRING if depth == 2 else _MAX_NESTED_STRING)
     if isinstance(value, (Decimal, int)) and not isinstance(value, bool):
         return value if text(value) is not None else shortened(str(value), _MAX_NESTED_STRING)
     if isinstance(value, list):
