@@ -60,9 +60,10 @@ class _Desk:
         self._tenant = tenant
         self._pacts = pacts
         self._body_sha256: bytes | None = None
-        self._seen: dict[UUID, int] = {}
-        self._agents: dict[UUID, str] = {}
-        self._in_force: dict[UUID, tuple[PactVersion, CompiledPact]] = {}
+        # By the number of a UUID: its own hash is computed in Python.
+        self._seen: dict[int, int] = {}
+        self._agents: dict[int, str] = {}
+        self._in_force: dict[int, tuple[PactVersion, CompiledPact]] = {}
         self._admission = Admission()
 
     def decide(self, parsed: list[parse.Parsed]) -> Admission:
@@ -83,16 +84,19 @@ class _Desk:
 
     def _take(self, index: int, parsed: parse.Accepted, event_id: UUID) -> Verdict | None:
         event = parsed.event
-        agent_id = self._agents.get(event.agent_id) or self._checked_agent(event.agent_id)
+        agent_id = self._agents.get(event.agent_id.int) or self._checked_agent(event.agent_id)
         pact, compiled = (None, None) if event.pact_id is None else self._pact(event.pact_id, agent_id)
-        first = self._seen.setdefault(event_id, index)
+        first = self._seen.setdefault(event_id.int, index)
         if first != index:
             # The pipeline keeps the first of two events with one id: to accept both would be untrue.
             raise Refusal("INVALID_INPUT", "two events have one id", "eventId", f"repeats events[{first}]")
         _check_public(parsed)
         verdict = None
         if compiled is not None and isinstance(event, ToolCall):
-            verdict = compiled.judge(event.tool, bytes(event.params))
+            if parsed.params is None:
+                verdict = compiled.judge(event.tool, bytes(event.params))
+            else:
+                verdict = compiled.judge_decoded(event.tool, parsed.params)
         record = to_avro(parsed, event_id=event_id, pact_version=pact.version if pact else None)
         self._admission.events_by_agent.setdefault(agent_id, []).append(record)
         self._admission.verdicts.append((event_type(event), verdict))
@@ -106,13 +110,13 @@ class _Desk:
     def _checked_agent(self, agent: UUID) -> str:
         agent_id = str(agent)
         check_agent(self._tenant, agent_id)
-        self._agents[agent] = agent_id
+        self._agents[agent.int] = agent_id
         return agent_id
 
     def _pact(self, pact_id: UUID, agent_id: str) -> tuple[PactVersion, CompiledPact]:
-        found = self._in_force.get(pact_id)
+        found = self._in_force.get(pact_id.int)
         if found is None:
-            found = self._in_force[pact_id] = in_force(self._pacts, self._tenant, str(pact_id))
+            found = self._in_force[pact_id.int] = in_force(self._pacts, self._tenant, str(pact_id))
         check_bound(found[0], agent_id)
         return found
 

@@ -28,7 +28,7 @@ def to_avro(accepted: Accepted, *, event_id: UUID, pact_version: int | None) -> 
     event = accepted.event
     record: dict[str, Any] = {
         "type": _TYPES[type(event)],
-        "event_id": str(event_id),
+        "event_id": _text(event_id),
         "session_id": event.session_id,
         "occurred_at_micros": accepted.occurred_at_micros,
         "pact_id": _text(event.pact_id),
@@ -61,4 +61,5 @@ def to_avro(accepted: Accepted, *, event_id: UUID, pact_version: int | None) -> 
 
 
 def _text(value: UUID | None) -> str | None:
-    return None if value is None else str(value)
+    text: str | None = msgspec.to_builtins(value)  # faster than `str`, which is computed in Python
+    return text
