@@ -12,7 +12,7 @@ import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date
 from itertools import islice
 from threading import Event
@@ -31,11 +31,10 @@ from score_aggregator.dimensions import Evidence, TenantDay
 from score_aggregator.evidence import Counts
 from score_aggregator.formula import score
 from score_aggregator.queries import sql
-from score_aggregator.tally import DAY_MICROS, Totals, record
+from score_aggregator.tally import DAY_MICROS, TOTALS, Totals, record
 
 GROUP: Final = "score-nightly"
 _AT_ONCE: Final = 1_000
-_TOTALS: Final = [one.name for one in fields(Totals)]
 _CHECK_SECONDS: Final = 30.0
 _AFTER_DAYS: Final = 7
 # ClickHouse groups and sorts on disk beyond this, whatever the number of agents.
@@ -130,7 +129,7 @@ class _ByAgent:
 def _totals(figures: Sequence[Any]) -> Totals:
     *counts, (severities, times) = figures
     violations = dict(zip(severities, times, strict=True))
-    return Totals(**dict(zip(_TOTALS, (*counts, violations), strict=True)))
+    return Totals(**dict(zip(TOTALS, (*counts, violations), strict=True)))
 
 
 def _days(rows: Iterable[tuple[Any, ...]], tokens: Iterable[tuple[Any, ...]]) -> list[TenantDay]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from pactstream import avro, clock
@@ -37,6 +37,10 @@ class Totals:
     valid_calls: int = 0
     violations: dict[str, int] = field(default_factory=dict)
 
+    def fields(self) -> dict[str, Any]:
+        """As fields of the Avro records."""
+        return {name: getattr(self, name) for name in TOTALS}
+
     def count(self, leaf: CountedLeaf) -> None:
         """Count one leaf."""
         self.through_sequence = leaf.sequence
@@ -52,6 +56,9 @@ class Totals:
             self.valid_calls += 1
         else:
             self.violations[leaf.violated] = self.violations.get(leaf.violated, 0) + 1
+
+
+TOTALS: Final = tuple(one.name for one in fields(Totals))
 
 
 class Tally:
@@ -109,7 +116,7 @@ class Tally:
             {"sequence": one.sequence, "compact": one.compact, "revoked": int(one.revoked)}
             for one in self.attested.values()
         ]
-        state = asdict(self.totals) | {"computed_at_micros": self.computed_at_micros, "attestations": held}
+        state = self.totals.fields() | {"computed_at_micros": self.computed_at_micros, "attestations": held}
         return avro.encode("ScoreTotals", state)
 
     def drain(self, now_micros: int) -> Iterator[tuple[DayKey, bytes | None]]:
@@ -126,7 +133,7 @@ class Tally:
     def restore_totals(self, value: bytes) -> None:
         """Take one record of totals back."""
         state = avro.decode_as("ScoreTotals", value)
-        self.totals = Totals(**{one.name: state[one.name] for one in fields(Totals)})
+        self.totals = Totals(**{name: state[name] for name in TOTALS})
         self.computed_at_micros = state["computed_at_micros"]
         self.attested = {}
         for one in state["attestations"]:
@@ -155,13 +162,16 @@ class Tally:
     def _day(self, key: DayKey) -> Day:
         if key in self._packed:
             self._unpack()
-        return self._days.setdefault(key, Day())
+        day = self._days.get(key)
+        if day is None:
+            day = self._days[key] = Day()
+        return day
 
 
 def record(agent_id: str, totals: Totals, scored: Scored) -> dict[str, Any]:
     """The Avro record `Score`."""
     computed_at = {"agent_id": agent_id, "computed_at_micros": scored.evidence.as_of_micros}
-    return asdict(totals) | computed_at | scored.fields()
+    return totals.fields() | computed_at | scored.fields()
 
 
 def _encode_day(day: Day) -> bytes:
