@@ -2,7 +2,8 @@
 
 Evidence is weighed in units, for and against. The share has a Beta(1 + for, 1 + against) posterior (uniform
 prior), and what is reported is its lower bound: mean minus 1.645 standard deviations, which a normal
-distribution exceeds with 95 %. So little evidence scores low, and more of the same never scores lower.
+distribution exceeds with 95 %. So little evidence scores low, and more of it for the agent
+never scores lower.
 """
 
 from __future__ import annotations
