@@ -170,6 +170,7 @@ class _Session:
         self._producer = Producer(config.transactional_producer(settings, f"{plan.group}-{settings.instance}"))
         ours = {"client.id": plan.client_id, "enable.partition.eof": True}
         self._consumer = Consumer(config.consumer(settings, plan.group) | ours)
+        self._turned_at = clock.monotonic_seconds()
         self._in_use = Lock()  # the consumer, by other threads
         self._closed = False
 
@@ -210,6 +211,9 @@ class _Session:
         task = self._tasks.get(partition)
         if task is None or partition in self._restoring:
             raise NotHeld(f"partition {partition} is not held here, or its state is being restored")
+        if clock.monotonic_seconds() - self._turned_at > self._settings.kafka_session_seconds:
+            # Paused, perhaps, and just awake: the group may have moved on, and the loop will learn of it.
+            raise NotHeld("this worker has not been running for a while")
         place = self._places[partition]
         return Loan(task, place.next_offset, place.caught_up, place.at_end)
 
@@ -220,13 +224,17 @@ class _Session:
         """Have the group check our generation.
 
         The only request that does so by itself is a commit of offsets. This one stands for nothing (nobody
-        reads the changelog by the group's offsets), so it cannot collide with those of a transaction.
+        reads the changelog by the group's offsets), so it cannot collide with those of a transaction. Without a
+        member id it would prove nothing: an empty group takes such commits from anybody.
         """
         token = TopicPartition(topics.name(self._settings, self._plan.changelog), 0, 0)
         with self._in_use:
             if self._closed:
                 raise NotHeld("this worker has left its group")
+            member = self._consumer.memberid()
             answers = self._consumer.commit(offsets=[token], asynchronous=False)
+            if not member or member != self._consumer.memberid():
+                raise NotHeld("this worker is joining its group")
         for one in answers or ():
             if one.error is not None:
                 raise KafkaException(one.error)
@@ -234,6 +242,7 @@ class _Session:
     # One turn: what is there, and the commit when it is due.
 
     def _turn(self) -> None:
+        self._turned_at = clock.monotonic_seconds()
         message = self._consumer.poll(0 if self._restores else self._wait_seconds())
         if self._lost is not None:
             raise Retryable(f"partitions were lost: {self._lost}")
