@@ -57,8 +57,13 @@ class Publication:
 
     @property
     def waits(self) -> bool:
-        """Whether there is anything to publish."""
-        return self._oldest_micros is not None
+        """Whether there is anything to publish, or a cosignature to be had."""
+        return self._oldest_micros is not None or self.wants_cosignatures
+
+    @property
+    def wants_cosignatures(self) -> bool:
+        """Whether what is published has fewer than it should."""
+        return self._publisher is not None and self._publisher.wants_cosignatures
 
     @property
     def full(self) -> bool:

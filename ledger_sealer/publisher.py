@@ -161,7 +161,9 @@ class _Session:
                 self._read_again(log, held, self._committed(log))
         else:
             held.failures = 0
-            held.due = clock.monotonic_seconds() + self._interval
+            # A witness that is away is asked again, but not all the time.
+            wait = _LAST_RETRY_SECONDS if held.publication.wants_cosignatures else self._interval
+            held.due = clock.monotonic_seconds() + wait
             if not complete:
                 self._wind_back(log, held)
                 return

@@ -77,6 +77,11 @@ class LogPublisher:
         return self._restored().end.next_index
 
     @property
+    def wants_cosignatures(self) -> bool:
+        """Whether the checkpoint was published with fewer than the quorum: publishing nothing asks again."""
+        return self._state is not None and self._state.short
+
+    @property
     def note(self) -> bytes | None:
         """The published checkpoint, cosignatures included; None before the first."""
         return self._restored().published
@@ -96,7 +101,7 @@ class LogPublisher:
         try:
             for sealed in batch:
                 self._add(state, sealed)
-            if state.note != state.published:
+            if state.short or state.note != state.published:
                 self._finish(state)
         except QuorumMissed:
             self._state = state  # whole: only the witnesses' word is missing
@@ -131,11 +136,16 @@ class LogPublisher:
             note = self._cosigners.cosign(note, reader.consistency_proof)
             # A crash here leaves a checkpoint that witnesses know and nobody else: it is sealed, so it will be
             # published, and they give the same cosignatures again.
+        if state.short and len(note) <= len(_same(state)):
+            return  # asked again for the same checkpoint, and no witness more has cosigned it
         self._store.replace_checkpoint(state.published, note)
         # A crash here leaves it published: we begin after it, and some partial tiles stay for ever.
         self._store.prune(state.full)
         state.full.clear()
-        state.published = state.note = note
+        state.published = note
+        state.short = self._cosigners is not None and not self._cosigners.satisfied(note)
+        if not state.short:
+            state.note = note
 
     def _restored(self) -> _State:
         if self._state is None:
@@ -159,6 +169,12 @@ class LogPublisher:
         return _State(tiles, SegmentWriter.restore(index + 1, fetch), segment.chain_end(header, hashed), note)
 
 
+def _same(state: _State) -> bytes:
+    """What is published, if it is the checkpoint that is to be, with whatever cosignatures; else nothing."""
+    published = state.published or b""
+    return published if published.startswith(state.note or b"") else b""
+
+
 class _State:
     """The writers' state, and the note that is published and the one that is to be."""
 
@@ -170,5 +186,7 @@ class _State:
         self.end = end
         self.published = published
         self.note = published
+        self.short = False
+        """Whether what is published has fewer cosignatures than the quorum; then `note` has none."""
         self.full: list[str] = []
         """The full tiles since the published checkpoint."""

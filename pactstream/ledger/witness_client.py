@@ -97,6 +97,12 @@ class Cosigners:
             )
         return note.format_note(opened.text, [*opened.signatures, *given])
 
+    def satisfied(self, signed: bytes) -> bool:
+        """Whether as many of the witnesses as the quorum have a line in the note."""
+        known = {(one.verifier.name, one.verifier.key_id) for one in self._witnesses}
+        given = {(one.name, one.key_id) for one in note.parse_note(signed).signatures}
+        return len(known & given) >= self._policy.quorum
+
     def _submit(
         self, witness: WitnessAddress, signed: bytes, text: str, size: int, prove: Prove
     ) -> NoteSignature:

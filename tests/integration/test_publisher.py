@@ -116,6 +116,37 @@ def test_only_one_of_two_publishes_and_the_other_says_so(
         wait_for(tmp_path / "published", tmp_path, {LOG_0: 15, LOG_1: 0})
 
 
+def test_two_sealers_share_the_logs_and_one_goes_on_alone(setup: Setup, tmp_path: Path) -> None:
+    published = tmp_path / "published"
+    sources = (Evaluated(), Evaluated(1))
+
+    def write() -> None:
+        for log, one in enumerate(sources):
+            setup.write(one.batches(4), partition=log)
+
+    with running(setup.sealer(), publisher(setup)):
+        with running(publisher(setup)):
+            write()
+            wait_for(published, tmp_path, {LOG_0: 20, LOG_1: 20})
+            eventually(lambda: holders(published) == 2, TIMEOUT_SECONDS, 0.1)
+            write()
+            wait_for(published, tmp_path, {LOG_0: 40, LOG_1: 40})
+        write()
+        wait_for(published, tmp_path, {LOG_0: 60, LOG_1: 60})
+
+
+def holders(published: Path) -> int:
+    """How many logs are held by somebody."""
+    count = 0
+    for log in range(2):
+        try:
+            with files.held(published / f"ledger/{log}"):
+                continue
+        except files.Held:
+            count += 1
+    return count
+
+
 def test_a_lost_directory_is_filled_again_from_the_start(setup: Setup, tmp_path: Path) -> None:
     published = tmp_path / "published"
     setup.write(Evaluated().batches(30))

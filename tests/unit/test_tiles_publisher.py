@@ -220,7 +220,26 @@ def test_damage_is_not_built_upon() -> None:
         _ = publisher(store).next_segment
 
 
-def witnessed(store: dict[str, bytes], *, fails: bool = False) -> Cosigners:
+def test_failing_open_the_cosignature_is_asked_for_again() -> None:
+    store, known = Memory(), dict[str, bytes]()
+    away = [True]
+    one = publisher(store, witnessed(known, fails=away, fail_closed=False))
+    one.publish(SEALED[:1])
+    assert store.files["checkpoint"] == SEALED[0].note
+    wanted = [one.wants_cosignatures]
+    one.publish([])
+    wanted.append(one.wants_cosignatures)
+    assert store.files["checkpoint"] == SEALED[0].note
+    away.clear()
+    one.publish([])
+    wanted.append(one.wants_cosignatures)
+    assert wanted == [True, True, False]
+    assert store.files["checkpoint"].count("—".encode()) == 2
+    one.publish(SEALED[1:])
+    assert verified(store) is not None
+
+
+def witnessed(store: dict[str, bytes], *, fails: object = False, fail_closed: bool = True) -> Cosigners:
     class Kept:
         get = staticmethod(store.get)
         put = staticmethod(store.__setitem__)
@@ -231,7 +250,8 @@ def witnessed(store: dict[str, bytes], *, fails: bool = False) -> Cosigners:
         answer = witness.add_checkpoint(body)
         return Reply(503, b"") if fails else Reply(answer.status, answer.body)
 
-    return Cosigners([WitnessAddress("https://witness.example", WITNESS.verifier)], 1, send)
+    address = WitnessAddress("https://witness.example", WITNESS.verifier)
+    return Cosigners([address], 1, send, fail_closed=fail_closed)
 
 
 def test_nothing_is_published_without_the_quorum() -> None:
