@@ -159,6 +159,12 @@ def test_each_scope_erases_what_it_says_and_nothing_else(world: World, run: Run)
         ("tenant-bbbb", "", None),
     ]
     assert world.setup.findings() == []
+    # Nor does anything that is published name a tenant.
+    public = repr(
+        [world.setup.database.rows(f"SELECT * FROM {one}") for one in ("room_events", "ledger_segments")]
+    )
+    assert "tenant-aaaa" in public
+    assert not [name for one in TENANTS.values() for name in (one.tenant_id, one.name) if name in public]
 
 
 def test_one_event_of_a_session(world: World, run: Run) -> None:
