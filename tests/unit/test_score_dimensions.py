@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pactstream.scores.dimensions import WEIGHTS
+from pactstream.scores.dimensions import TIERS, WEIGHTS, WINDOW_DAYS
+from score_aggregator.dimensions import FAILURES_A_DAY
 from score_aggregator.evidence import LATENCY_EDGES, SAMPLED_SESSIONS, Day
-from score_aggregator.formula import tier_of
-from score_aggregator.statistics import Units, estimate
+from score_aggregator.formula import MIN_COVERED_WEIGHT, tier_of
+from score_aggregator.statistics import HALF_LIFE_DAYS, TENANT_UNITS, Units, estimate
 from score_aggregator.tally import DAY_MICROS
 from tests.score_tools import KEPT, NOON, SECOND, TODAY, Life, atlas, attests, call
 
@@ -205,3 +208,22 @@ def test_the_edges_of_latency_are_exact() -> None:
     assert len(LATENCY_EDGES) == 88
     assert LATENCY_EDGES[:5] == (1, 1.25, 1.5, 1.75, 2)
     assert list(LATENCY_EDGES) == sorted(LATENCY_EDGES)
+
+
+def test_the_page_says_what_the_code_does() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "scores.md").read_text("utf-8")
+    listed = re.findall(r"^\| `([a-z_]+)` \| ([0-9]+) \|", page, re.MULTILINE)
+    assert {name: int(weight) for name, weight in listed} == dict(WEIGHTS)
+    tiers = re.findall(
+        r"^\| (platinum|gold|silver|bronze) \| (\d+) \| ([\d.]+) \| (\d+) \|", page, re.MULTILINE
+    )
+    assert [(tier, float(a), float(b), float(c)) for tier, a, b, c in tiers] == [tuple(one) for one in TIERS]
+    shown = re.findall(r"^\| (\d+) \| (\d) \| ([\d.]+) \| ([\d.]+) \|$", page, re.MULTILINE)
+    assert len(shown) == 5
+    for good, bad, score, confidence in shown:
+        found = estimate([Units(float(good), float(bad))])
+        assert (round(known(found.score), 1), round(found.confidence, 2)) == (float(score), float(confidence))
+    assert f"halves every {HALF_LIFE_DAYS} days and is gone after {WINDOW_DAYS}" in page
+    assert f"covered weight of {MIN_COVERED_WEIGHT}" in page
+    assert f"at most {TENANT_UNITS:.0f} units" in page
+    assert f"{FAILURES_A_DAY} a day count" in page
