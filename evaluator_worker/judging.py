@@ -18,6 +18,7 @@ from pactstream.kafka.config import MAX_MESSAGE_BYTES
 from pactstream.kafka.records import Record
 from pactstream.ledger.leaf import AgentHead, Contributing, Source, build_leaf
 from pactstream.pacts import Call, CompiledPact, Judgement, Verdict
+from pactstream.pacts.verdict import digest
 
 # Many small parameters, each with its commitment and opening, make far more of a batch than came in: what does
 # not fit one record is written as several. The rest of a record is room for its other fields.
@@ -51,6 +52,7 @@ class Outcome:
     refused: list[tuple[int, InvalidInput]] = field(default_factory=list)
     crossings: int = 0
     released: int = 0
+    diverged: int = 0
 
 
 def judge_batch(
@@ -108,6 +110,7 @@ class _Desk:
             judgement.record(self._state)
             if event["reservation_id"] is not None:
                 self._release(event, outcome)
+            outcome.diverged += event["inline_digest"] not in (None, digest(judgement.alone))
             outcome.verdicts.append(judgement.verdict)
             outcome.crossings += len(judgement.crossings)
         outcome.events += [evaluated for evaluated, _ in written]

@@ -15,6 +15,10 @@ PREFLIGHTS = Counter(
 )
 RELEASED = Counter("pactstream_holds_released_total", "Holds that their call has taken up.")
 
+DIVERGENCE = Counter(
+    "pactstream_evaluator_divergence_total",
+    "Calls that, taken alone, are judged otherwise here than by the gateway: always a fault.",
+)
 HOT_AGENTS = Gauge("pactstream_evaluator_hot_agents", "Agents in memory as objects.")
 AGENT_LOADS = Counter("pactstream_evaluator_agent_loads_total", "Agents read from the store.")
 
@@ -30,3 +34,4 @@ def count(outcome: Outcome, events: int) -> None:
     DUPLICATES.inc(events - len(outcome.refused) - len(outcome.marks))
     CROSSINGS.inc(outcome.crossings)
     RELEASED.inc(outcome.released)
+    DIVERGENCE.inc(outcome.diverged)

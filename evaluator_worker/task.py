@@ -81,6 +81,9 @@ class EvaluatorTask(Task):
             self._write(batch, record, outcome, emit)
             agent.extend(outcome.head, outcome.marks, batch["received_at_micros"])
             self._agents.changed(agent_id, agent, batch["received_at_micros"], partial(self._log, emit))
+        if outcome.diverged:
+            where = (record.topic, record.partition, record.offset)
+            _log.error("%d calls of %s[%d]@%d are judged otherwise than inline", outcome.diverged, *where)
         metrics.count(outcome, len(batch["events"]))
         return len(batch["events"])
 

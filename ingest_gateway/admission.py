@@ -18,6 +18,7 @@ from pactstream.events import ToolCall, parse
 from pactstream.events.avro_form import event_type, to_avro
 from pactstream.events.public_size import MAX_NAMES_BYTES, names_bytes
 from pactstream.pacts import CompiledPact, Verdict
+from pactstream.pacts.verdict import digest
 
 _log = logging.getLogger(__name__)
 
@@ -98,6 +99,8 @@ class _Desk:
             else:
                 verdict = compiled.judge_decoded(event.tool, parsed.params)
         record = to_avro(parsed, event_id=event_id, pact_version=pact.version if pact else None)
+        if verdict is not None:
+            record["inline_digest"] = digest(verdict)
         self._admission.events_by_agent.setdefault(agent_id, []).append(record)
         self._admission.verdicts.append((event_type(event), verdict))
         return verdict

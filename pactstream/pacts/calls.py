@@ -91,9 +91,13 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict with all conditions taken into account. Nothing is remembered until `record`."""
+    """A verdict with all conditions taken into account. Nothing is remembered until `record`.
+
+    `alone` is the verdict on the call taken alone, as the gateway gives it inline.
+    """
 
     verdict: Verdict
+    alone: Verdict
     crossings: tuple[Crossing, ...] = ()
     effects: tuple[Effect, ...] = ()
 

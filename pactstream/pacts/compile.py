@@ -48,7 +48,9 @@ class CompiledPact:
         Never raises on what the call holds.
         """
         verdict = self.judge(call.tool, call.params)
-        return Judgement(verdict) if self._stateful.empty else self._stateful.weigh(call, verdict, state)
+        return (
+            Judgement(verdict, verdict) if self._stateful.empty else self._stateful.weigh(call, verdict, state)
+        )
 
     def observe(self, call: Call, state: PactState) -> Judgement:
         """As `weigh`, and the call is remembered."""

@@ -57,15 +57,15 @@ class Stateful:
         """Whether any condition looks at calls of this tool."""
         return bool(self._escalations or self._by_tool.get(tool, self._any_tool))
 
-    def weigh(self, call: Call, verdict: Verdict, state: PactState) -> Judgement:
+    def weigh(self, call: Call, alone: Verdict, state: PactState) -> Judgement:
         """The judgement of a call that, taken alone, has this verdict."""
-        findings = Findings([], [], [])
+        findings, verdict = Findings([], [], []), alone
         for rule in self._by_tool.get(call.tool, self._any_tool):
             rule.weigh(call, state, findings)
         if findings.violations:
             verdict = joined(verdict, findings.violations)
         verdict = self._escalated(call, verdict, state, findings.effects)
-        return Judgement(verdict, tuple(findings.crossings), tuple(findings.effects))
+        return Judgement(verdict, alone, tuple(findings.crossings), tuple(findings.effects))
 
     def foresee(self, call: Call, verdict: Verdict, state: PactState, held: Held) -> Foreseen:
         """What can be said of a call to come that, taken alone, has this verdict."""
