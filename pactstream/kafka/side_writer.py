@@ -55,6 +55,8 @@ class _Job:
         self.fault = self.fault or error
 
     def settle(self, doubt: Exception | None, still: bool) -> None:
+        if not self.done.set_running_or_notify_cancel():
+            return  # nobody waits any more
         if self.fault is not None or self.unwritten:
             reason = self.fault.str() if self.fault is not None else "no acknowledgement in time"
             self.done.set_exception(Retryable(f"the changelog was not written: {reason}"))
@@ -93,7 +95,7 @@ class SideWriter:
             if jobs:
                 self._write(jobs)
         for job in self._waiting(0):
-            job.done.set_exception(Retryable("the worker is stopping"))
+            job.settle(Retryable("the worker is stopping"), still=False)
 
     def _waiting(self, timeout_seconds: float) -> list[_Job]:
         jobs: list[_Job] = []
