@@ -13,6 +13,7 @@ from pactstream import logs, server, settings, worker
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.control.tenants import TenantDirectory
 from pactstream.errors import Fatal
+from pactstream.kafka.publisher import Publisher
 
 
 def main() -> int:
@@ -27,7 +28,8 @@ def main() -> int:
             subscriptions = wiring.subscriptions(ours)
             if subscriptions is not None:
                 opened.callback(subscriptions.close)
-            parts = wiring.build(ours, database, standings, directory, subscriptions)
+            publisher = opened.enter_context(closing(Publisher(ours)))
+            parts = wiring.build(ours, database, standings, directory, subscriptions, publisher.publish)
             return server.serve(create_app(parts), ours.bind_host, ours.oracle_port, parts.feed.close)
     except Fatal as error:
         sys.stderr.write(f"oracle_api: {error}\n")

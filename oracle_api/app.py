@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request
@@ -11,6 +14,7 @@ from oracle_api import (
     ledger_routes,
     pages,
     record_routes,
+    status_routes,
     subscription_routes,
     trust_routes,
     verification_routes,
@@ -23,12 +27,22 @@ from pactstream import __version__, docs_page, web
 
 def create_app(parts: Parts) -> Shortcut:
     """The application. Public but for what needs a tenant's key, and then it is the tenant's own."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(one()) for one in parts.background]
+        yield
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     app = FastAPI(
         title="Pactstream trust oracle",
         version=__version__,
         summary="Signed reports of how an agent kept its pacts. Check them with the public keys alone.",
         docs_url=None,
         redoc_url=None,
+        lifespan=lifespan,
     )
 
     async def ready() -> bool:
@@ -51,7 +65,14 @@ def create_app(parts: Parts) -> Shortcut:
         parts.file_limiter.check(f"files {caller(parts, request)}")
 
     limit = [Depends(limited)]
-    for routes in (trust_routes, record_routes, subscription_routes, verification_routes, ledger_routes):
+    for routes in (
+        trust_routes,
+        record_routes,
+        status_routes,
+        subscription_routes,
+        verification_routes,
+        ledger_routes,
+    ):
         app.include_router(routes.router(parts), dependencies=limit)
     app.include_router(ledger_routes.files(parts), dependencies=[Depends(files_limited)])
     app.include_router(pages.router(parts.demo_agent), dependencies=limit)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from oracle_api.access import Keys
@@ -12,6 +12,7 @@ from oracle_api.feed import EventSource, Feed
 from oracle_api.ledger import PublishedLedger
 from oracle_api.limits import Limiter
 from oracle_api.reports import Form, Reports
+from oracle_api.samples import Sampler
 from oracle_api.standing import Standings
 from oracle_api.state import Checkpoint, Event, Night, Share
 from oracle_api.subscriptions import Subscriptions
@@ -51,9 +52,12 @@ class Parts:
     feed: Feed
     jwks: Form
     ledger: PublishedLedger
+    status: Callable[[], dict[str, Any]]
+    sampler: Sampler
     limiter: Limiter
     file_limiter: Limiter
     deployment: str
     max_age_seconds: int
     trusted_proxies: int
     demo_agent: UUID
+    background: tuple[Callable[[], Coroutine[None, None, None]], ...] = ()

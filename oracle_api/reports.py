@@ -133,6 +133,13 @@ class Reports:
             self._look(agent_id)
         return entry.issued
 
+    def newest(self) -> tuple[bytes, str] | None:
+        """The report looked at last, as JSON and as JWT; None if there is none at hand."""
+        if not self._entries:
+            return None
+        issued = next(reversed(self._entries.values())).issued
+        return issued.json.body, issued.jwt.body.decode()
+
     async def get(self, agent_id: UUID) -> Issued | None:
         """The agent's report; None if nothing is known of the agent.
 

@@ -11,7 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from fastapi import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oracle_api.common import caller
 from oracle_api.negotiation import JSON, JWT, preferred, unchanged
@@ -34,7 +34,7 @@ class Shortcut:
 
     def __init__(self, app: ASGIApp, parts: Parts) -> None:
         self._app = app
-        self._parts = parts
+        self.parts = parts
         self._observe = {status: web.observer("GET", ROUTE, status) for status in (200, 304)}
         self._common: _Headers = [
             (b"cache-control", f"public, max-age={parts.max_age_seconds}".encode()),
@@ -46,25 +46,39 @@ class Shortcut:
         """Answer, or pass on."""
         started = clock.monotonic_seconds()
         agent_id = _asked(scope)
-        issued = None if agent_id is None else self._parts.reports.at_hand(agent_id)
+        issued = None if agent_id is None else self.parts.reports.at_hand(agent_id)
         given = dict(scope.get("headers", ()))
         if issued is None or len(given) != len(scope["headers"]) or not _UNUSUAL.isdisjoint(given):
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, self._sampled(scope, send, started))
             return
         try:
-            self._parts.limiter.check(caller(self._parts, Request(scope)), 1)
+            self.parts.limiter.check(caller(self.parts, Request(scope)), 1)
         except PactstreamError:
             # The framework counts again and says so in its own words.
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, self._sampled(scope, send, started))
             return
         media_type = _media_type(given)
         form = issued.jwt if media_type == JWT else issued.json
         known = given.get(b"if-none-match")
         status = 304 if known is not None and unchanged(known.decode("latin-1"), form.etag) else 200
         headers = self._headers(form, media_type, status, given)
-        self._observe[status](clock.monotonic_seconds() - started)
+        taken = clock.monotonic_seconds() - started
+        self._observe[status](taken)
+        self.parts.sampler.observe(status, taken)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": form.body if status == 200 else b""})
+
+    def _sampled(self, scope: Scope, send: Send, started: float) -> Send:
+        """`send`, with the head of the answer counted."""
+        if scope["type"] != "http":
+            return send
+
+        async def counting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self.parts.sampler.observe(message["status"], clock.monotonic_seconds() - started)
+            await send(message)
+
+        return counting
 
     def _headers(self, form: Form, media_type: str, status: int, given: dict[bytes, bytes]) -> _Headers:
         request_id = web.request_id(given.get(b"x-request-id", b"").decode("latin-1"))

@@ -91,6 +91,15 @@ SELECT countIf(tenant = {tenant:String}), count(),
 FROM room_events
 WHERE agent_id = {agent:UUID} AND type = 'tool_call' AND received_at >= now64(6) - toIntervalDay({days:UInt16})
 """
+# The first leaf of a segment waited longest for it.
+_SEAL_LAG = """
+SELECT if(count() = 0, NULL, max(dateDiff('millisecond', e.received_at, s.sealed_at)) / 1000)
+FROM (SELECT log, first_leaf, sealed_at FROM ledger_segments
+      WHERE sealed_at > now64(6) - toIntervalSecond(60) ORDER BY sealed_at DESC LIMIT 500) AS s
+INNER JOIN (SELECT log, leaf_index, received_at FROM room_events
+            WHERE received_at > now64(6) - toIntervalSecond(600)) AS e
+ON e.log = s.log AND e.leaf_index = s.first_leaf
+"""
 _MAX_UINT64 = 2**64 - 1
 
 
@@ -139,6 +148,12 @@ class Store:
             partial(self._rows, _COMPARED, agent=agent_id, tenant=pseudonym, days=days)
         )
         return _share(rows[0][0::2]), _share(rows[0][1::2])
+
+    async def seal_lag(self) -> float | None:
+        """Seconds from an event's arrival to its seal, the longest of the last minute; None without any."""
+        rows = await self._in_thread(partial(self._rows, _SEAL_LAG))
+        lag: float | None = rows[0][0]
+        return lag
 
     async def checkpoint(self, log: int) -> Checkpoint | None:
         """The newest checkpoint of one log; None if it has none."""

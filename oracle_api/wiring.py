@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 from oracle_api.access import Keys
 from oracle_api.feed import Feed
@@ -10,8 +11,10 @@ from oracle_api.ledger import published_ledger
 from oracle_api.limits import Limiter
 from oracle_api.parts import Parts
 from oracle_api.reports import Reports, Signer, form
+from oracle_api.samples import Publish, Sampler, SelfCheck, sample_for_ever
 from oracle_api.settings import OracleSettings
 from oracle_api.standing import Standings
+from oracle_api.status_store import StatusStore
 from oracle_api.store import Store
 from oracle_api.subscriptions import KafkaSubscriptions, Subscriptions
 from pactstream import canonical
@@ -27,6 +30,7 @@ def build(
     standings: Standings,
     keys: Keys,
     subscriptions: Subscriptions | None = None,
+    publish: Publish | None = None,
 ) -> Parts:
     """The parts on real ClickHouse and real keys.
 
@@ -46,15 +50,22 @@ def build(
         max_streams=settings.oracle_streams,
         max_per_address=settings.oracle_streams_per_address,
     )
+    jwks = form(canonical.dumps(jwks_document([key.public for key in signing], retired)))
+    reports = Reports(store, signer, standings, ledger.proofs)
+    sampler = Sampler(settings.instance)
+    check = SelfCheck(reports.newest, jwks.body, settings.issuer_name)
     return Parts(
         store=store,
         standings=standings,
         keys=keys,
         subscriptions=subscriptions,
-        reports=Reports(store, signer, standings, ledger.proofs),
+        reports=reports,
         feed=feed,
-        jwks=form(canonical.dumps(jwks_document([key.public for key in signing], retired))),
+        jwks=jwks,
         ledger=ledger,
+        status=StatusStore(database.rows, settings.issuer_name).document,
+        sampler=sampler,
+        background=() if publish is None else (partial(sample_for_ever, sampler, check, store, publish),),
         limiter=Limiter(
             settings.oracle_requests_per_minute, settings.oracle_burst, settings.oracle_limits_file
         ),

@@ -23,6 +23,7 @@ _ASSETS = {
     "demo.css": "text/css",
     "demo.js": "text/javascript",
     "icon.svg": "image/svg+xml",
+    "status.css": "text/css",
 }
 
 

@@ -8,6 +8,7 @@ from contextlib import closing
 from oracle_api.push import wiring
 from oracle_api.settings import OracleSettings
 from pactstream import logs, settings, worker
+from pactstream.clickhouse.client import ClickHouse
 from pactstream.errors import Fatal, Retryable
 from pactstream.webhooks.records import SubscriptionBook
 from pactstream.webhooks.sender import Sender
@@ -21,12 +22,13 @@ def main() -> int:
         with (
             closing(SubscriptionBook(ours)) as book,
             closing(Sender(allow_private=ours.webhook_allow_private)) as sender,
+            ClickHouse(ours) as database,
         ):
             # A change must not be weighed before it is known who wants to hear of it.
             book.table.catch_up()
             watches, deliverer = wiring.watches(ours, book), wiring.deliverer(ours, book, sender)
             return worker.run(
-                [*(one.run for one in watches), deliverer.run],
+                [*(one.run for one in watches), deliverer.run, wiring.sample_copier(ours, database).run],
                 host=ours.bind_host,
                 port=ours.push_port,
                 ready=lambda: deliverer.ready and all(one.ready for one in watches),

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from functools import partial
 
+from oracle_api.push import samples
 from oracle_api.push.deliverer import Deliverer, Plan
+from oracle_api.push.samples import SampleCopier
 from oracle_api.push.watches import ScoreWatch, StatusWatch
 from oracle_api.settings import OracleSettings
+from pactstream.clickhouse.client import ClickHouse
 from pactstream.kafka import processor, topics
 from pactstream.kafka.processor import Processor
 from pactstream.webhooks import signature
@@ -35,6 +38,11 @@ def watches(settings: OracleSettings, book: SubscriptionBook) -> list[Processor]
         )
         for group, source, watch in sources
     ]
+
+
+def sample_copier(settings: OracleSettings, database: ClickHouse) -> SampleCopier:
+    """The loop that copies samples to ClickHouse."""
+    return SampleCopier(settings, partial(samples.insert, database))
 
 
 def deliverer(settings: OracleSettings, book: SubscriptionBook, sender: Sender) -> Deliverer:

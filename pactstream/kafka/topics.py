@@ -29,6 +29,7 @@ ISSUERS = "issuers"
 SUBSCRIPTIONS = "trust.subscriptions"
 DELIVERIES = "webhook.deliveries"
 WEBHOOK_STATE = "webhook.state"
+SAMPLES = "oracle.samples"
 
 _LISTING_SECONDS = 0.1
 _DAY_MS = 86_400_000
@@ -95,6 +96,7 @@ TOPICS = (
     Topic(DELIVERIES, _COMPACTED),
     Topic(DELIVERIES + ".dlq", _kept(days=30)),
     Topic(WEBHOOK_STATE, _COMPACTED),
+    Topic(SAMPLES, _kept(days=7), sharded=False),
 )
 
 

@@ -20,7 +20,9 @@ from oracle_api.ledger import PublishedLedger
 from oracle_api.limits import Limiter
 from oracle_api.parts import Parts
 from oracle_api.reports import Reports, Signer, form
+from oracle_api.samples import Sampler
 from oracle_api.shortcut import Shortcut
+from oracle_api.status import document
 from oracle_api.subscriptions import Subscriptions
 from pactstream import canonical, clock
 from pactstream.signing.jwks import jwks_document
@@ -88,6 +90,8 @@ def build(
             ),
             jwks=form(canonical.dumps(jwks or jwks_document([key.public for key in keys]))),
             ledger=ledger or PublishedLedger(None, lambda _: ()),
+            status=lambda: document(ISSUER, 0, None, [], []),
+            sampler=Sampler("one"),
             limiter=Limiter(options.get("per_minute", 6_000), options.get("burst", 1_000)),
             file_limiter=Limiter(options.get("files_per_minute", 6_000), options.get("files_burst", 1_000)),
             deployment="test.local",
@@ -396,6 +400,7 @@ def test_the_api_describes_itself(app: ASGIApp) -> None:
         "/api/v1/trust/{agentId}/compare",
         "/api/v1/trust/batch",
         "/api/v1/subscriptions",
+        "/status.json",
         "/api/v1/subscriptions/{subscriptionId}",
         "/.well-known/jwks.json",
         "/api/v1/ledger/checkpoint",
