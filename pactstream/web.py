@@ -225,6 +225,12 @@ def _health(ready: Callable[[], Awaitable[bool]]) -> APIRouter:
     return router
 
 
+async def error_answer(request: Request, error: PactstreamError | HTTPException) -> Response:
+    """What an app of `install` answers where a route raises `error`."""
+    handler = _on_http if isinstance(error, HTTPException) else _on_error
+    return await handler(request, error)
+
+
 async def _on_error(_: Request, error: Exception) -> Response:
     if isinstance(error, Refused):
         return error_response(error.status, str(error), error.details, error.headers)
