@@ -1,4 +1,5 @@
--- Composites that are more than so many points below the agent's nightly score before. Parameters: the day, points.
+-- Composites that are more than so many points below the agent's nightly score before, by the same method.
+-- Parameters: the day, points.
 SELECT
     toString(now.agent_id) AS agent,
     now.composite AS composite,
@@ -11,10 +12,10 @@ SELECT
 FROM (SELECT * FROM scores FINAL WHERE nightly AND day = {day:Date}) AS now
 INNER JOIN
 (
-    SELECT agent_id, argMax((toUInt16(day), composite, covered_weight, dimensions.score), day) AS last
+    SELECT agent_id, argMax((toUInt16(day), composite, covered_weight, dimensions.score, method), day) AS last
     FROM scores FINAL
     WHERE nightly AND day < {day:Date} AND day >= {day:Date} - 90
     GROUP BY agent_id
 ) AS before ON before.agent_id = now.agent_id
-WHERE last.2 - now.composite > {points:Float64}
+WHERE last.2 - now.composite > {points:Float64} AND last.5 = now.method
 ORDER BY agent
