@@ -16,7 +16,8 @@ def main() -> int:
     try:
         ours = settings.load(GatewaySettings)
         logs.configure("ingest_gateway", ours.log_level)
-        return server.serve(create_app(wiring.build(ours), ours), ours.bind_host, ours.gateway_port)
+        with server.metrics(ours.metrics_host, ours.gateway_metrics_port):
+            return server.serve(create_app(wiring.build(ours), ours), ours.bind_host, ours.gateway_port)
     except Fatal as error:
         sys.stderr.write(f"ingest_gateway: {error}\n")
         return worker.EXIT_FATAL

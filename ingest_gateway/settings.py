@@ -13,6 +13,9 @@ class GatewaySettings(ServiceSettings, PreflightSettings):
     """What the gateway adds to the settings of every service."""
 
     gateway_port: int = Field(8080, description="Gateway: port it listens on.")
+    gateway_metrics_port: int = Field(
+        9105, ge=0, le=65_535, description="Gateway: port of its metrics; 0: none are served."
+    )
     gateway_start_seconds: float = Field(
         60, gt=0, description="Gateway: how long it waits for Kafka at its start before it gives up."
     )

@@ -23,6 +23,7 @@ def main() -> int:
         logs.configure("oracle_api", ours.log_level)
         directory = TenantDirectory(ours)
         with ExitStack() as opened:
+            opened.enter_context(server.metrics(ours.metrics_host, ours.oracle_metrics_port))
             database = opened.enter_context(ClickHouse(ours))
             standings = opened.enter_context(closing(TenantStandings(directory)))
             subscriptions = wiring.subscriptions(ours)

@@ -16,6 +16,9 @@ class OracleSettings(ServiceSettings, ClickHouseSettings):
     """What the oracle adds to the settings of every service."""
 
     oracle_port: int = Field(8090, description="Oracle: port it listens on.")
+    oracle_metrics_port: int = Field(
+        9106, ge=0, le=65_535, description="Oracle: port of its metrics; 0: none are served."
+    )
     issuer: str = Field(
         "",
         max_length=200,

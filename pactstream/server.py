@@ -11,7 +11,8 @@ import logging
 import signal
 import socket
 from asyncio import BaseTransport, TimerHandle, Transport
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
 
@@ -77,25 +78,26 @@ def serve(
     return EXIT_OK if server.started else EXIT_FATAL
 
 
-def serve_metrics(host: str, port: int) -> Callable[[], None]:
-    """Serve `/metrics` from a thread, on a port that need not be public; returns what ends it. Port 0: nothing.
+@contextmanager
+def metrics(host: str, port: int) -> Iterator[None]:
+    """Serve `/metrics` from a thread meanwhile, on a port that need not be public. Port 0: nothing is served.
 
     Raises:
         Fatal: the address cannot be had.
     """
     if not port:
-        return lambda: None
+        yield
+        return
     try:
-        server, thread = start_http_server(port, host)
+        listening, thread = start_http_server(port, host)
     except OSError as error:
         raise _taken(host, port, error) from None
-
-    def stop() -> None:
-        server.shutdown()
-        server.server_close()
+    try:
+        yield
+    finally:
+        listening.shutdown()
+        listening.server_close()
         thread.join()
-
-    return stop
 
 
 def _taken(host: str, port: int, error: OSError) -> Fatal:

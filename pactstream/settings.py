@@ -92,6 +92,9 @@ class ServiceSettings(KafkaSettings):
         "memory. It is a copy of what is in Kafka. Unset: in memory.",
     )
     bind_host: str = Field("127.0.0.1", description="Address that the service listens on.")
+    metrics_host: str = Field(
+        "127.0.0.1", description="Address that the gateway's and the oracle's metrics are served on."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe log line shown."
     )

@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+from prometheus_client import Counter, Histogram
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -142,7 +142,7 @@ def address_block(address: str) -> str:
 
 
 def install(app: FastAPI, ready: Callable[[], Awaitable[bool]]) -> None:
-    """Give `app` the error form, request ids, metrics, safe headers, `/healthz`, `/readyz` and `/metrics`."""
+    """Give `app` the error form, request ids, metrics, safe headers, `/healthz` and `/readyz`."""
     app.add_exception_handler(PactstreamError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
@@ -217,10 +217,6 @@ def _health(ready: Callable[[], Awaitable[bool]]) -> APIRouter:
     async def readyz() -> Response:
         ok = await ready()
         return Response("OK\n" if ok else "not ready\n", 200 if ok else 503, media_type="text/plain")
-
-    @router.get("/metrics")
-    async def metrics() -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return router
 

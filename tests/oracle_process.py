@@ -37,6 +37,7 @@ def prepared(
     ours = OracleSettings(
         deployment=DEPLOYMENT,
         oracle_port=free_port(),
+        oracle_metrics_port=0,
         key_dir=tmp_path / "keys",
         kafka_bootstrap=bootstrap,
         kafka_topic_prefix=prefix,

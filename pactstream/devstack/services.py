@@ -47,6 +47,10 @@ class Services:
         default_factory=lambda: {name: ports.free_port() for name in SERVICES[1:4]}
     )
 
+    metrics_ports: dict[str, int] = field(
+        default_factory=lambda: {name: ports.free_port() for name in ("GATEWAY", "ORACLE")}
+    )
+
     @property
     def gateway_url(self) -> str:
         """Where events go in."""
@@ -111,6 +115,7 @@ class Services:
             "PACTSTREAM_SEALER_PORT": str(self.worker_ports["ledger_sealer"]),
             "PACTSTREAM_AGGREGATOR_PORT": str(self.worker_ports["score_aggregator"]),
             "PACTSTREAM_ORACLE_PORT": str(self.oracle_port),
+            **{f"PACTSTREAM_{name}_METRICS_PORT": str(port) for name, port in self.metrics_ports.items()},
             **self.extra_environment,
         }
 

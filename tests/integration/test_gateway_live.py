@@ -66,6 +66,7 @@ def gateway(kafka: KafkaSettings, tmp_path: Path, **variables: str) -> Iterator[
         "KAFKA_BOOTSTRAP": kafka.kafka_bootstrap,
         "KAFKA_TOPIC_PREFIX": kafka.kafka_topic_prefix,
         "GATEWAY_PORT": str(port),
+        "GATEWAY_METRICS_PORT": "0",
         "GATEWAY_ADMIN_KEY_SHA256": hashlib.sha256(ADMIN_KEY.encode()).hexdigest(),
         "GATEWAY_PUBLISH_TIMEOUT_SECONDS": "1",
     } | variables
@@ -328,6 +329,7 @@ def test_without_kafka_it_says_so_and_ends(tmp_path: Path) -> None:
     environment = settings.environment() | {
         "PACTSTREAM_KAFKA_BOOTSTRAP": "127.0.0.1:1",
         "PACTSTREAM_GATEWAY_PORT": str(free_port()),
+        "PACTSTREAM_GATEWAY_METRICS_PORT": "0",
         "PACTSTREAM_GATEWAY_START_SECONDS": "1",
     }
     done = subprocess.run(
@@ -343,6 +345,7 @@ def test_a_port_in_use_is_one_clear_line(live: Process, kafka: KafkaSettings) ->
         "PACTSTREAM_KAFKA_BOOTSTRAP": kafka.kafka_bootstrap,
         "PACTSTREAM_KAFKA_TOPIC_PREFIX": kafka.kafka_topic_prefix,
         "PACTSTREAM_GATEWAY_PORT": str(live.port),
+        "PACTSTREAM_GATEWAY_METRICS_PORT": "0",
     }
     done = subprocess.run(
         [sys.executable, "-m", "ingest_gateway"], env=environment, capture_output=True, text=True, timeout=60

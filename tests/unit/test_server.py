@@ -239,20 +239,19 @@ def test_a_port_in_use_is_said_in_one_line() -> None:
         message = f"cannot listen on 127.0.0.1:{port}: Address already in use"
         with pytest.raises(Fatal, match=message):
             server.serve(FastAPI(), "127.0.0.1", port)
-        with pytest.raises(Fatal, match=message):
-            server.serve_metrics("127.0.0.1", port)
+        with pytest.raises(Fatal, match=message), server.metrics("127.0.0.1", port):
+            pass
 
 
 def test_metrics_have_a_port_of_their_own() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    stop = server.serve_metrics("127.0.0.1", port)
-    with _connect(port) as connection:
+    with server.metrics("127.0.0.1", port), _connect(port) as connection:
         connection.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
         assert b"python_info" in _everything(connection)
-    stop()
     eventually(lambda: _is_closed(port), timeout=10)
-    server.serve_metrics("127.0.0.1", 0)()
+    with server.metrics("127.0.0.1", 0):
+        assert _is_closed(port)
 
 
 def _is_closed(port: int) -> bool:

@@ -6,6 +6,7 @@ import logging
 
 import pytest
 from fastapi import FastAPI, Request
+from prometheus_client import generate_latest
 from pydantic import BaseModel
 
 from pactstream import web
@@ -120,7 +121,7 @@ def test_a_bug_is_logged_with_the_request_id(app: FastAPI, caplog: pytest.LogCap
 def test_metrics_are_labelled_by_route_not_by_path(app: FastAPI) -> None:
     ask(app, "/things/31337")
     ask(app, "/things/418", "BREW")
-    text = ask(app, "/metrics").text
+    text = generate_latest().decode()
     assert 'pactstream_http_requests_total{method="GET",route="/things/{number}",status="200"}' in text
     assert 'method="other"' in text
     assert "31337" not in text
