@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -114,11 +113,9 @@ def test_a_paused_evaluator_promises_nothing_when_it_wakes(running: Cluster) -> 
     name = holder(running, paused[victim])
     wave = Wave(running, spenders)
     asyncio.run(wave.run(REQUESTS // 2, disturb_after=100, how=lambda: running.signal(name, signal.SIGSTOP)))
-    sent = time.monotonic()
     with_others = [one for one in spenders if paused[one.agent_id] == paused[victim]]
     settled(running, spenders)  # its partitions have gone to the other
-    assert time.monotonic() - sent > 1
-    asyncio.run(wave.run(REQUESTS))
+    asyncio.run(wave.run(REQUESTS // 2))
     asyncio.run(late_answers(running, name, paused[victim], with_others, wave))
     settled(running, spenders)
     asyncio.run(wave.run(AGENTS * 10))
