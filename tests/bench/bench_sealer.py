@@ -38,7 +38,9 @@ def produce(settings: SealerSettings, leaves: int) -> None:
     """Write so many leaves to `telemetry.evaluated`, partition 0."""
     source = Evaluated()
     records = source.batches(_DIFFERENT, agents=_BATCH, size=_BATCH)
-    producer = Producer(config.producer(settings, linger_ms=50))
+    # A small queue, or its memory would be taken for the sealer's.
+    limits = {"queue.buffering.max.kbytes": 32_768}
+    producer = Producer(config.producer(settings, linger_ms=50) | limits)
     topic = topics.name(settings, topics.EVALUATED)
     for number in range(leaves // _BATCH):
         key, value = records[number % _DIFFERENT]
