@@ -197,7 +197,8 @@ class _AcceptorSource:
                 if allowed and isinstance(check, AllowList) and check.entries >= allowed:
                     continue
                 currency = self._currency(check.currency_path, chain) if isinstance(check, MaxAmount) else ""
-                self._line(indent, f"if {self._source.fails(rule, check, currency)}: return False")
+                fails = self._source.fails(rule, check, currency, is_text=kind is not Any)
+                self._line(indent, f"if {fails}: return False")
 
     def _currency(self, path: Path, chain: list[str]) -> str:
         """The call's currency: a member of one of the objects on the way to the amount."""

@@ -56,16 +56,20 @@ class Source:
             return f"{self.constant(prepare)}({value})"
         return f"{value} if type({value}) is str else text({value})"
 
-    def fails(self, rule: Rule, check: Check, currency: str = "") -> str:
-        """An expression that is true where `t` or `n` does not pass; `currency`: one for the call's own."""
+    def fails(self, rule: Rule, check: Check, currency: str = "", *, is_text: bool = False) -> str:
+        """An expression that is true where `t` or `n` does not pass.
+
+        `currency` is an expression for the call's own; with `is_text`, `t` is known to be one.
+        """
+        none = "" if is_text else "t is None or "
         match check:
             case AllowList():
                 return f"t not in {self.constant(check.entries)}"
             case DenyList():
-                return f"t is None or t in {self.constant(check.entries)}"
+                return f"{none}t in {self.constant(check.entries)}"
             case Regex():
                 matches = self.constant(compile_regex(check.pattern, ignore_case=rule.ignore_case).matches)
-                return f"t is None or len(t) > {values.MAX_TEXT} or not {matches}(t)"
+                return f"{none}len(t) > {values.MAX_TEXT} or not {matches}(t)"
             case ValueRange():
                 return self._outside(check.least, check.most)
             case MaxAmount():
