@@ -79,7 +79,7 @@ def test_over_plain_http_on_loopback() -> None:
 
 def test_over_https_with_a_secret(tmp_path: Path) -> None:
     _, authority = certificate(tmp_path, "127.0.0.1")
-    files = {
+    files: dict[str, Any] = {
         "preflight_ssl_certificate": tmp_path / "certificate.pem",
         "preflight_ssl_key": tmp_path / "key.pem",
     }
