@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pactstream import avro, clock
@@ -174,14 +175,16 @@ _COLUMNS = (
 
 
 def _counted(one: Told, sequence: int) -> CountedLeaf:
-    verdict = "null"
+    verdict = None
     if one.type == "tool_call":
-        severity = f'"{one.broken[0][2]}"' if one.broken else "null"
-        bound, valid = str(one.bound).lower(), str(not one.broken).lower()
-        verdict = f'{{"bound":{bound},"valid":{valid},"severity":{severity}}}'
-    leaf = (
-        f'{{"sequence":{sequence},"type":"{one.type}","verdict":{verdict},"sessionId":"{one.session}",'
-        f'"outcome":"{one.outcome}"}}'
-    )
-    (counted,) = parse_leaves({"events": [{"leaf": leaf.encode()}]})
+        severity = one.broken[0][2] if one.broken else None
+        verdict = {"bound": one.bound, "valid": not one.broken, "severity": severity}
+    leaf = {
+        "sequence": sequence,
+        "type": one.type,
+        "verdict": verdict,
+        "sessionId": one.session,
+        "outcome": one.outcome,
+    }
+    (counted,) = parse_leaves({"events": [{"leaf": msgspec.json.encode(leaf)}]})
     return counted
