@@ -4,13 +4,19 @@ A gateway process on a real Kafka (embedded, or as `PACTSTREAM_TEST_STACK` says)
 each judged inline, from eight connections; every answer has waited for `acks=all`. Counted is the gateway's own
 CPU time, user and system, its Kafka client's threads included: other processes on the machine do not change it
 much. Latencies are by the clock on the wall and do change with them.
+
+The peer is an OpenTelemetry collector that only passes on: OTLP/HTTP JSON in, 25 spans a request, Kafka with
+`acks=all` out, one core (`GOMAXPROCS=1`). Build one with the receiver `otlp` and the exporter `kafka` (the
+collector's `builder`), and name the binary in `PACTSTREAM_BENCH_COLLECTOR`; without it, no ratio is printed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -19,12 +25,13 @@ from uuid import uuid4
 
 import psutil
 
+from pactstream.devstack.ports import answers, free_port
 from pactstream.ids import uuid7
 from pactstream.pacts import templates
 from tests.gateway_tools import EVENTS, body
 from tests.integration.test_gateway_live import Acme, Process, gateway, register
 from tests.kafka_tools import create_topics, service_settings
-from tests.stack import choose_mode, docker_answers, running
+from tests.stack import choose_mode, docker_answers, eventually, running
 
 EVENTS_A_REQUEST = 25
 CONNECTIONS = 8
@@ -82,8 +89,8 @@ def load(port: int, messages: list[bytes], duration: float) -> list[float]:
     return seconds
 
 
-def measure(process: Process, duration: float) -> None:
-    """Register, warm up, load, print."""
+def measure(process: Process, duration: float) -> float:
+    """Register, warm up, load, print; events per CPU-second."""
     acme = register(process)
     document = templates.load("treasury") | {"agentId": acme.atlas}
     put = process.client.put(f"/api/v1/pacts/{acme.pact}", json=document, headers=acme.headers)
@@ -91,22 +98,86 @@ def measure(process: Process, duration: float) -> None:
         raise AssertionError(put.text)
     passing = next(one for one in templates.examples("treasury") if one.valid)
     messages = requests(acme, passing.tool, passing.params)
-    load(process.port, messages, WARM_UP_SECONDS)
-    of_gateway = psutil.Process(process.popen.pid)
-    before = of_gateway.cpu_times()
+    return loaded("gateway", process.popen.pid, process.port, messages, duration)
+
+
+def loaded(name: str, pid: int, port: int, messages: list[bytes], duration: float) -> float:
+    """Warm up, load, print; events per CPU-second of the process."""
+    load(port, messages, WARM_UP_SECONDS)
+    measured = psutil.Process(pid)
+    before = measured.cpu_times()
     began = time.monotonic()
-    seconds = load(process.port, messages, duration)
+    seconds = load(port, messages, duration)
     wall = time.monotonic() - began
-    after = of_gateway.cpu_times()
+    after = measured.cpu_times()
     cpu = after.user + after.system - before.user - before.system
     events = len(seconds) * EVENTS_A_REQUEST
     cuts = statistics.quantiles(seconds, n=100)
     print(f"{EVENTS_A_REQUEST} events a request, {len(messages[0])} bytes, {CONNECTIONS} connections, acks=all")
-    print(f"{events / cpu:10,.0f} events per CPU-second of the gateway")
+    print(f"{events / cpu:10,.0f} events per CPU-second of the {name}")
     print(f"{1e6 * cpu / len(seconds):10,.0f} µs of CPU a request ({100 * cpu / wall:.0f} % of one core)")
     print(
         f"{events / wall:10,.0f} events/s; a request p50 {1e3 * cuts[49]:.1f} ms, p99 {1e3 * cuts[98]:.1f} ms"
     )
+    return events / cpu
+
+
+def spans() -> list[bytes]:
+    """What a tracer would export of as many tool calls, as OTLP/HTTP JSON requests."""
+    attributes = {"tool": "transfer_funds", "session": "s-1", "agent": "76cf31d6-ffe3-4a5c-8748-021114aa8066"}
+    params = next(one for one in templates.examples("treasury") if one.valid).params
+    texts = attributes | {name: str(value) for name, value in params.items()} | {"outcome": "success"}
+    pairs = [{"key": key, "value": {"stringValue": value}} for key, value in texts.items()]
+    made = []
+    for _ in range(BODIES):
+        calls = [
+            {
+                "traceId": os.urandom(16).hex(),
+                "spanId": os.urandom(8).hex(),
+                "name": "tool_call",
+                "kind": 1,
+                "startTimeUnixNano": "1778666400000000000",
+                "endTimeUnixNano": "1778666400142000000",
+                "attributes": pairs,
+            }
+            for _ in range(EVENTS_A_REQUEST)
+        ]
+        content = json.dumps({"resourceSpans": [{"resource": {}, "scopeSpans": [{"spans": calls}]}]}).encode()
+        head = (
+            "POST /v1/traces HTTP/1.1\r\nHost: collector\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(content)}\r\n\r\n"
+        )
+        made.append(head.encode() + content)
+    return made
+
+
+def measure_peer(binary: str, bootstrap: str, topic: str, directory: Path, duration: float) -> float:
+    """The same of a collector; spans per CPU-second."""
+    port = free_port()
+    config = {
+        "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"127.0.0.1:{port}"}}}},
+        "exporters": {
+            "kafka": {
+                "brokers": [bootstrap],
+                "traces": {"topic": topic},
+                "producer": {"required_acks": -1, "compression": "zstd"},
+                "sending_queue": {"enabled": False},
+            }
+        },
+        "service": {
+            "telemetry": {"metrics": {"level": "none"}},
+            "pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["kafka"]}},
+        },
+    }
+    path = directory / "collector.json"
+    path.write_text(json.dumps(config))
+    with subprocess.Popen(
+        [binary, "--config", str(path)], env={**os.environ, "GOMAXPROCS": "1"}, stderr=subprocess.DEVNULL
+    ) as collector:
+        eventually(lambda: answers(port), timeout=30)
+        rate = loaded("collector", collector.pid, port, spans(), duration)
+        collector.terminate()
+    return rate
 
 
 def main() -> None:
@@ -118,7 +189,12 @@ def main() -> None:
             kafka = service_settings(stack.kafka_bootstrap, f"bench{uuid4().hex[:8]}.")
             create_topics(kafka)
             with gateway(kafka, Path(directory), **UNLIMITED) as process:
-                measure(process, duration)
+                ours = measure(process, duration)
+            binary = os.environ.get("PACTSTREAM_BENCH_COLLECTOR")
+            if binary:
+                topic = f"{kafka.kafka_topic_prefix}telemetry.batches"
+                theirs = measure_peer(binary, stack.kafka_bootstrap, topic, Path(directory), duration)
+                print(f"{ours / theirs:10.2f} x the collector's")
 
 
 if __name__ == "__main__":
