@@ -1,8 +1,9 @@
-"""`pactstream trust get`: fetch a trust report and check it, trusting nobody but the issuer's keys."""
+"""`pactstream trust …`: fetch a trust report, check it, decide by it, trusting nobody but the issuer's keys."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -10,9 +11,10 @@ from uuid import UUID
 import typer
 
 from pactstream import clock
-from pactstream.errors import Fatal, InvalidInput
+from pactstream.errors import Detail, Fatal, InvalidInput
 from pactstream.fetch import fetch
 from pactstream.signing.report import verify_report
+from pactstream.trust import Policy, TrustClient, decide
 
 app = typer.Typer(no_args_is_help=True, help="Trust reports.")
 
@@ -34,10 +36,7 @@ def get(
     ] = None,
 ) -> None:
     """Print an agent's trust report; with --verify, exit code 1 unless it is what it claims to be."""
-    try:
-        agent_id = str(UUID(agent))
-    except ValueError:
-        raise Fatal(f"{agent!r} is not an agent id (UUID)") from None
+    agent_id = _agent_id(agent)
     raw = fetch(f"{url}/api/v1/trust/{agent_id}")
     if not verify:
         typer.echo(json.dumps(json.loads(raw), indent=2, ensure_ascii=False))
@@ -46,6 +45,41 @@ def get(
     report = verified(raw, url, issuer=expected)
     typer.echo(json.dumps(report, indent=2, ensure_ascii=False))
     typer.echo(f"verified: issued by {report['issuer']}, valid until {report['expiresAt']}", err=True)
+
+
+@app.command("decide")
+def decide_(
+    agent: Annotated[str, typer.Argument(help="The agent's id (UUID).")],
+    policy: Annotated[Path, typer.Option(help="The policy: a JSON file.", exists=True, dir_okay=False)],
+    jwks: Annotated[
+        Path, typer.Option(help="The issuer's key set, which you keep: a file.", exists=True, dir_okay=False)
+    ],
+    issuer: Annotated[str, typer.Option(help="Who must have issued the report.")],
+    url: Annotated[
+        str | None, typer.Option(help="The oracle's address; by default https:// and the issuer.")
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Directory that remembers the ledger as it was seen.", file_okay=False)
+    ] = None,
+) -> None:
+    """Check an agent's report and decide by a policy; exit code 1 and every reason, unless it is allowed."""
+    try:
+        keys = json.loads(jwks.read_bytes())
+    except ValueError:
+        raise Fatal(f"{jwks.name} is not JSON") from None
+    demands = Policy.parse(policy.read_bytes())
+    with TrustClient(issuer=issuer, jwks=keys, url=url, state_dir=state) as client:
+        decision = decide(client.get(_agent_id(agent)), demands)
+    if not decision:
+        raise InvalidInput("denied", [Detail("", reason) for reason in decision.reasons])
+    typer.echo("allowed")
+
+
+def _agent_id(text: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        raise Fatal(f"{text!r} is not an agent id (UUID)") from None
 
 
 def verified(raw: bytes, url: str, *, issuer: str) -> dict[str, Any]:

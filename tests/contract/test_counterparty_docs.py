@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,8 +11,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
 from pactstream import clock
+from pactstream.cli import trust
+from pactstream.errors import Fatal, InvalidInput
 from pactstream.trust import Decision, TrustClient
 from tests.oracle_states import SCORE, violating
 from tests.published_ledger import changed, published, relinked
@@ -81,3 +85,19 @@ def test_a_rewritten_ledger_and_a_silent_oracle_are_told_apart(
     assert authorise(client, payment()).reasons[0].startswith("LedgerForked: ")
     oracle.status = 503
     assert authorise(client, payment()).reasons[0].startswith("no report: ")
+
+
+def test_the_command_line_decides_the_same(oracle: TestOracle, tmp_path: Path) -> None:
+    (tmp_path / "keys.json").write_text(json.dumps(oracle.jwks))
+    policy = tmp_path / "policy.json"
+    files = ["--policy", str(policy), "--jwks", str(tmp_path / "keys.json"), "--state", str(tmp_path / "state")]
+    command = ["decide", str(AGENT), *files, "--issuer", ISSUER, "--url", oracle.url]
+    policy.write_text('{"minTier": "silver"}')
+    assert CliRunner().invoke(trust.app, command).output == "allowed\n"
+    policy.write_text('{"minTier": "platinum"}')
+    denied = CliRunner().invoke(trust.app, command)
+    assert isinstance(denied.exception, InvalidInput)
+    assert [reason for _, reason in denied.exception.details] == ["its tier is gold; demanded is platinum"]
+    policy.write_text("{}")
+    (tmp_path / "keys.json").write_text("nothing of the kind")
+    assert isinstance(CliRunner().invoke(trust.app, command).exception, Fatal)

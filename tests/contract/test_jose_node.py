@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from oracle_api.reports import Signer
 from pactstream import canonical, clock
 from pactstream.signing import keys
 from pactstream.signing.jwks import jwks_document
 from pactstream.signing.report import sign_jwt, sign_report
+from tests.oracle_states import AGENT, STATE
 
 HERE = Path(__file__).with_name("node")
 NODE, NPM = shutil.which("node"), shutil.which("npm")
@@ -108,3 +110,25 @@ def test_jose_refuses_what_it_should(
 def test_jose_refuses_a_changed_report(checker: Path, signed: dict[str, Any]) -> None:
     changed = {**signed["report"], "score": {**REPORT["score"], "composite": 97}}
     assert check(checker, {**signed, "report": changed}) == {"error": "ERR_JWS_SIGNATURE_VERIFICATION_FAILED"}
+
+
+def test_jose_verifies_a_whole_report_of_the_oracle(checker: Path, tmp_path: Path) -> None:
+    """Every claim there is: standing, dimensions, attestations, proof."""
+    signing = keys.create_keys(tmp_path / "keys", "report")
+    issued = Signer(signing, ISSUER, "test.local", 300, lambda: NOW).sign(STATE, "paused")
+    question = {
+        "report": json.loads(issued.json.body),
+        "token": issued.jwt.body.decode(),
+        "jwks": jwks_document([key.public for key in signing]),
+        "issuer": ISSUER,
+        "now": NOW // 1_000,
+    }
+    answer = check(checker, question)
+    assert len(answer["report"]) == 2
+    token = answer["token"]
+    assert (token["jti"], token["sub"], token["agentStatus"]) == (token["reportId"], str(AGENT), "paused")
+    assert token["score"]["dimensions"][0]["name"] == "accuracy"
+    assert token["score"]["attestations"][0]["issuer"] == "bank.example"
+    assert token["ledger"]["inclusionProof"] == ["cd" * 32]
+    forged = question["report"] | {"agentStatus": "active"}
+    assert check(checker, question | {"report": forged}) == {"error": "ERR_JWS_SIGNATURE_VERIFICATION_FAILED"}
