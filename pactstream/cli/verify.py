@@ -24,6 +24,7 @@ from pactstream.ledger.pins import PinBook
 from pactstream.ledger.published import Result, Seen
 from pactstream.ledger.tile_reader import TileReader
 from pactstream.ledger.tiles import Missing
+from pactstream.ledger.tlog_proof import TlogProof
 from pactstream.ledger.verification import Verification, source
 
 app = typer.Typer(no_args_is_help=True, help="Check a published ledger without access to its operator.")
@@ -111,6 +112,30 @@ def agent(
     typer.echo(f"{agent_id}: {head.sequence} leaves in {home.origin}, none missing, none changed")
     typer.echo(f"latest leaf {head.leaf_hash.hex()}")
     typer.echo(_compare(report, agent_id, home, url))
+
+
+@app.command()
+def proof(
+    proof: Annotated[
+        Path, typer.Argument(help="A file from `/api/v1/ledger/events/{eventId}/proof`.", dir_okay=False)
+    ],
+    keys: Annotated[
+        Path, typer.Option(help="File of the log's verifier keys, one a line (`/ledger/keys`).", dir_okay=False)
+    ],
+    witness: Witnesses = None,
+    quorum: Quorum = None,
+) -> None:
+    """Check offline that an event is in the ledger (C2SP tlog-proof), and print its leaf."""
+    parsed = TlogProof.parse(_read(proof))
+    origin = Checkpoint.parse(parse_note(parsed.checkpoint).text).origin
+    known = parse_keys(_read(keys)).get(origin)
+    if known is None:
+        raise InvalidInput(f"{keys} has no key of {output.printable(origin)}")
+    leaf = parse_leaf(parsed.extra)
+    cosigned = parsed.verify(parsed.extra, origin, known, _policy(witness, quorum))
+    typer.echo(parsed.extra.decode())
+    size = cosigned.checkpoint.size
+    typer.echo(f"event {leaf.event_id} is leaf {parsed.index} of {size} in {origin}", err=True)
 
 
 def _verify(url: str, keys: Path | None, policy: Policy, state: Path | None, since: str | None) -> list[Result]:

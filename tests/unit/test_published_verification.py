@@ -25,7 +25,9 @@ from pactstream.ledger.log_keys import LogKey, parse_keys
 from pactstream.ledger.note import NoteError, NoteSigner
 from pactstream.ledger.pins import PinBook
 from pactstream.ledger.published import Result
+from pactstream.ledger.tile_reader import TileReader
 from pactstream.ledger.tiles import Missing
+from pactstream.ledger.tlog_proof import TlogProof
 from pactstream.ledger.verification import Verification, source
 from pactstream.signing.jwks import jwks_document
 from pactstream.signing.keys import create_keys
@@ -341,6 +343,27 @@ def test_keys_from_a_file(place: Place) -> None:
     assert len(place.run("ledger", "--keys", str(place.keys)).splitlines()) == 2
     with pytest.raises(Fatal, match="is missing"):
         place.run("ledger", "--keys", str(place.files / "none"))
+
+
+def test_a_proof_is_checked_offline(place: Place, tmp_path: Path) -> None:
+    log = published(LEAVES, (100, 200))
+    reader = TileReader(log.log_fetch, log.checkpoint.size, log.checkpoint.root)
+    path = tuple(reader.inclusion_proof(7))
+    file, keys = tmp_path / "proof", str(place.files / "ledger/keys")
+    file.write_bytes(TlogProof(7, path, log.note, extra=LEAVES[7]).encode())
+
+    def run() -> str:
+        arguments = ["proof", str(file), "--keys", keys]
+        return CliRunner().invoke(verify.app, arguments, catch_exceptions=False).output
+
+    assert f"event {parse_leaf(LEAVES[7]).event_id} is leaf 7 of 300 in dev/ledger/0" in run()
+    file.write_bytes(TlogProof(7, path, log.note, extra=LEAVES[8]).encode())
+    with pytest.raises(InvalidInput, match="leads to another root"):
+        run()
+    stranger = Published(5).publish(LEAVES[:1])
+    file.write_bytes(TlogProof(0, (), stranger.note, extra=LEAVES[0]).encode())
+    with pytest.raises(InvalidInput, match="has no key of dev/ledger/5"):
+        run()
 
 
 def test_two_runs_at_once(place: Place) -> None:
