@@ -90,7 +90,11 @@ class CompiledPact:
         return self._verdict(bound, decoded)
 
     def judge_decoded(self, tool: str, params: object) -> Verdict:
-        """As `judge`, for parameters that `values.decode` has decoded: a float in them is no number."""
+        """As `judge`, for parameters that are decoded already: the entry for whoever has decoded them anyway.
+
+        They must be as `values.decode` gives them, exact numbers and no key twice: a float is no number here. Who
+        has only bytes calls `judge`, which answers a valid call in less time than decoding and this take.
+        """
         bound = self._tools.get(tool, self._any_tool)
         return self._unbound if bound is None else self._verdict(bound, params)
 
