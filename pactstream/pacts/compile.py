@@ -92,8 +92,8 @@ class CompiledPact:
     def judge_decoded(self, tool: str, params: object) -> Verdict:
         """As `judge`, for parameters that are decoded already: the entry for whoever has decoded them anyway.
 
-        They must be as `values.decode` gives them, exact numbers and no key twice: a float is no number here. Who
-        has only bytes calls `judge`, which answers a valid call in less time than decoding and this take.
+        They must be as `values.decode` gives them, exact numbers and no key twice: a float is no number here.
+        Who has bytes only calls `judge`, which answers a valid call in less time than decoding and this take.
         """
         bound = self._tools.get(tool, self._any_tool)
         return self._unbound if bound is None else self._verdict(bound, params)
