@@ -83,7 +83,8 @@ class PreflightServer:
             ssl_keyfile=None if key is None else str(key),
         )
         _log.info("answers pre-flight questions at %s", self.address)
-        asyncio.run(self._until_stopped(uvicorn.Server(config), stop))
+        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+            runner.run(self._until_stopped(uvicorn.Server(config), stop))
 
     async def _until_stopped(self, server: uvicorn.Server, stop: Event) -> None:
         serving = asyncio.create_task(server.serve(sockets=[self._listener]))
