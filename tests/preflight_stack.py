@@ -92,7 +92,7 @@ class Cluster:
     def start_gateway(self) -> None:
         port, name = ports.free_port(), f"gateway-{len(self.gateways)}"
         admin = hashlib.sha256(ADMIN_KEY.encode()).hexdigest()
-        own = {"GATEWAY_PORT": str(port), "GATEWAY_ADMIN_KEY_SHA256": admin}
+        own = {"GATEWAY_PORT": str(port), "GATEWAY_METRICS_PORT": "0", "GATEWAY_ADMIN_KEY_SHA256": admin}
         generous = {"GATEWAY_PREFLIGHTS_PER_SECOND": "10000", "GATEWAY_EVENTS_PER_SECOND": "100000"}
         self._start(name, "ingest_gateway", own | generous)
         self.gateways.append(f"http://127.0.0.1:{port}")
