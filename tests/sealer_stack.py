@@ -25,7 +25,7 @@ from pactstream.errors import Retryable
 from pactstream.kafka import topics
 from pactstream.ledger.audit import Finding
 from pactstream.ledger.tile_writer import TileWriter
-from pactstream.settings import ClickHouseSettings, KafkaSettings
+from pactstream.settings import ClickHouseSettings, KafkaSettings, ServiceSettings
 from pactstream.signing.keys import SigningKey, create_keys
 from tests.kafka_tools import create_topics, produce, read_all
 from tests.published_ledger import write
@@ -155,6 +155,13 @@ def environment(settings: SealerSettings) -> dict[str, str]:
         f"PACTSTREAM_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
         for name, value in values.items()
         if value is not None
+    }
+
+
+def shared_settings(setup: Setup, cls: type[ServiceSettings]) -> dict[str, Any]:
+    """What another service has in common with the sealer, for it to work on the same topics and tables."""
+    return {
+        name: getattr(setup.settings, name) for name in cls.model_fields.keys() & SealerSettings.model_fields
     }
 
 

@@ -10,14 +10,13 @@ import pytest
 
 from evaluator_worker import wiring as evaluator
 from evaluator_worker.settings import EvaluatorSettings
-from ledger_sealer.settings import SealerSettings
 from pactstream import avro
 from pactstream.control.pacts import PactBook
 from pactstream.control.tenants import Agent, Tenant
 from pactstream.kafka import topics
 from tests.cli_tools import Run, runner
 from tests.kafka_tools import produce
-from tests.sealer_stack import Setup, build, database, environment, running
+from tests.sealer_stack import Setup, build, database, environment, running, shared_settings
 from tests.sealer_tools import START_MICROS, agent_id, event_id
 from tests.stack import StackAddresses, eventually, fresh_prefix
 
@@ -110,8 +109,7 @@ def setup(stack: StackAddresses, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture(scope="module")
 def world(setup: Setup) -> Iterator[World]:
-    shared = EvaluatorSettings.model_fields.keys() & SealerSettings.model_fields.keys()
-    settings = EvaluatorSettings(**{name: getattr(setup.settings, name) for name in shared})
+    settings = EvaluatorSettings(**shared_settings(setup, EvaluatorSettings))
     book = PactBook(settings)
     try:
         with running(evaluator.build(settings, book).processor.run, setup.sealer(), setup.projector()):
