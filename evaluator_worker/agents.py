@@ -212,9 +212,12 @@ def _take(agent: AgentState, name: str, value: bytes | None) -> None:
 
 
 def _is_over(name: bytes, value: bytes, now_micros: int, oldest_micros: int) -> bool:
-    if name.startswith(_CONDITIONS.encode()):
-        return is_spent(_entry(value), now_micros)
-    return _block(value).received_at_micros < oldest_micros
+    try:
+        if name.startswith(_CONDITIONS.encode()):
+            return is_spent(_entry(value), now_micros)
+        return _block(value).received_at_micros < oldest_micros
+    except InvalidInput:
+        return False  # whoever needs its agent will say so
 
 
 def _entry(value: bytes) -> bytes:
