@@ -112,7 +112,7 @@ def world(setup: Setup) -> Iterator[World]:
     settings = EvaluatorSettings(**shared_settings(setup, EvaluatorSettings))
     book = PactBook(settings)
     try:
-        with running(evaluator.build(settings, book).processor.run, setup.sealer(), setup.projector()):
+        with running(*evaluator.build(settings, book).loops, setup.sealer(), setup.projector()):
             yield World(setup)
     finally:
         book.close()
