@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter as Counted
+
 from prometheus_client import Counter, Gauge
 
 from evaluator_worker.judging import Outcome
+from pactstream.pacts import Verdict
 
 VERDICTS = Counter("pactstream_verdicts_total", "Calls judged, by verdict.", ["verdict"])
 DUPLICATES = Counter("pactstream_duplicate_events_total", "Events left out: judged before under the same id.")
@@ -25,13 +28,17 @@ AGENT_LOADS = Counter("pactstream_evaluator_agent_loads_total", "Agents read fro
 
 def count(outcome: Outcome, events: int) -> None:
     """Count one batch of so many events."""
-    for verdict in outcome.verdicts:
-        label = (
-            (verdict.severity or "violated") if not verdict.valid else "valid" if verdict.bound else "unbound"
-        )
-        VERDICTS.labels(label).inc()
+    # Added up first: finding a metric by its labels costs more than the rest of counting.
+    for label, number in Counted(map(_label, outcome.verdicts)).items():
+        VERDICTS.labels(label).inc(number)
     REFUSED.inc(len(outcome.refused))
     DUPLICATES.inc(events - len(outcome.refused) - len(outcome.marks))
     CROSSINGS.inc(outcome.crossings)
     RELEASED.inc(outcome.released)
     DIVERGENCE.inc(outcome.diverged)
+
+
+def _label(verdict: Verdict) -> str:
+    if verdict.valid:
+        return "valid" if verdict.bound else "unbound"
+    return verdict.severity or "violated"
