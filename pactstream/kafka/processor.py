@@ -196,14 +196,15 @@ class _Session:
                 _log.info("%s: the open transaction was not aborted by us: %s", self._plan.group, error)
         for restore in self._restores:
             restore.close()
-        for task in self._tasks.values():
-            task.close()
         # A client must not be taken down while another thread waits in it.
         if not self._in_use.acquire(timeout=_CLOSE_TIMEOUT_SECONDS):
             raise Fatal(f"{self._plan.group}: the Kafka client does not come back; the process must start anew")
         self._closed = True
         self._in_use.release()
         self._consumer.close()
+        # Those that leaving the group has not closed already.
+        for task in self._tasks.values():
+            task.close()
 
     # For other threads. `loan` and `holds` are called under the lock.
 
