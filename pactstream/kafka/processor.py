@@ -339,6 +339,9 @@ class _Session:
     def _commit(self) -> None:
         if not self._open:
             return
+        if self._lost is not None:
+            # Told in the middle of a turn: the tasks are gone, and the offsets are no longer ours.
+            raise Retryable(f"partitions were lost: {self._lost}")
         with self._lock:
             for partition in self._next_offsets:
                 self._tasks[partition].flush(self._emit)
