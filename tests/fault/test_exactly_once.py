@@ -3,6 +3,7 @@
 Sixty thousand events (or PACTSTREAM_FAULT_EVENTS) of forty agents, one batch in fifty sent twice, go through
 one, three, one evaluators. Afterwards every event must have been judged once, in the order of its agent, each
 leaf linked to the one before; and the workers' state must be that of a single worker that nobody disturbed.
+The disturbed ones keep their state on disk, and have memory for few agents; the single one keeps it in memory.
 """
 
 from __future__ import annotations
@@ -55,7 +56,19 @@ DOCUMENT = {
                 "tool": "spend",
                 "rules": [{"paramPath": "amount", "valueRange": {"max": 900}}],
             },
-        }
+        },
+        # Every agent crosses it once: amounts only add up.
+        {
+            "type": "window",
+            "severity": "minor",
+            "window": {
+                "aggregate": "sum",
+                "tools": ["spend"],
+                "paramPath": "amount",
+                "over": {"sliding": "P1D"},
+                "limit": 5000,
+            },
+        },
     ],
 }
 
@@ -115,6 +128,7 @@ class Cluster:
     settings: KafkaSettings
     supervisor: Supervisor
     directory: Path
+    state_dir: str = ""
     log: list[str] = field(default_factory=list)
     seen: int = 0
 
@@ -161,6 +175,9 @@ class Cluster:
             "PACTSTREAM_KAFKA_BOOTSTRAP": self.settings.kafka_bootstrap,
             "PACTSTREAM_KAFKA_TOPIC_PREFIX": self.settings.kafka_topic_prefix,
             "PACTSTREAM_INSTANCE": name,
+            "PACTSTREAM_STATE_DIR": self.state_dir,
+            # So little that agents are read from their store again and again.
+            "PACTSTREAM_EVALUATOR_HOT_MB": "1",
             "PACTSTREAM_EVALUATOR_PORT": str(ports.free_port()),
         }
         log = self.directory / f"{name}.log"
@@ -187,6 +204,7 @@ class Outcome:
     judged: dict[str, list[tuple[str, bool]]]
     sequences: dict[str, int]
     seen: dict[str, frozenset[bytes]]
+    conditions: dict[bytes, bytes]
 
 
 def outcome(settings: KafkaSettings) -> Outcome:
@@ -201,17 +219,17 @@ def outcome(settings: KafkaSettings) -> Outcome:
             heads[leaf.agent_id] = AgentHead(leaf.sequence, merkle.leaf_hash(event["leaf"]))
             assert leaf.verdict is not None
             judged[leaf.agent_id].append((leaf.event_id, leaf.verdict.valid))
-    sequences, seen = _state(settings, heads)
-    return Outcome(dict(judged), sequences, seen)
+    return Outcome(dict(judged), *_state(settings, heads))
 
 
 def _state(
     settings: KafkaSettings, heads: dict[str, AgentHead]
-) -> tuple[dict[str, int], dict[str, frozenset[bytes]]]:
+) -> tuple[dict[str, int], dict[str, frozenset[bytes]], dict[bytes, bytes]]:
     """The changelog as a worker would restore it; its chains must end where the leaves do."""
     latest = {message.key() or b"": message.value() for message in read_all(settings, topics.EVALUATOR_STATE)}
     sequences: dict[str, int] = {}
     seen: dict[str, set[bytes]] = defaultdict(set)
+    conditions: dict[bytes, bytes] = {}
     for key, value in latest.items():
         name, record = ("", {}) if value is None else avro.decode(value)
         agent_id = key.decode().partition("/")[0]
@@ -221,7 +239,9 @@ def _state(
         elif name == "SeenEvents":
             ids = record["event_ids"]
             seen[agent_id] |= {ids[at : at + 16] for at in range(0, len(ids), 16)}
-    return sequences, {agent_id: frozenset(ids) for agent_id, ids in seen.items()}
+        elif name == "ConditionState":
+            conditions[key] = record["entry"]
+    return sequences, {agent_id: frozenset(ids) for agent_id, ids in seen.items()}, conditions
 
 
 def undisturbed(some: list[Batch]) -> dict[str, list[str]]:
@@ -262,7 +282,7 @@ def test_every_event_is_judged_once_through_kills_pauses_and_restarts(stack: Sta
     cut = [some[at * len(some) // SLICES : (at + 1) * len(some) // SLICES] for at in range(SLICES)]
     with Supervisor() as supervisor:
         settings = KafkaSettings(kafka_bootstrap=stack.kafka_bootstrap, kafka_topic_prefix=fresh_prefix())
-        cluster = Cluster(settings, supervisor, tmp_path)
+        cluster = Cluster(settings, supervisor, tmp_path, state_dir=str(tmp_path / "state"))
         cluster.prepare()
         cluster.start("one")
         cluster.produce(cut[0])
@@ -292,7 +312,7 @@ def test_every_event_is_judged_once_through_kills_pauses_and_restarts(stack: Sta
         cluster.stop("two")
         cluster.kill("three")
         cluster.produce(cut[7])
-        all_judged(cluster, EVENTS)
+        all_judged(cluster, EVENTS + AGENTS)
         disturbed = outcome(settings)
         cluster.stop("one")
 
@@ -301,11 +321,15 @@ def test_every_event_is_judged_once_through_kills_pauses_and_restarts(stack: Sta
         alone.prepare()
         alone.produce(some)
         alone.start("alone")
-        all_judged(alone, EVENTS)
+        all_judged(alone, EVENTS + AGENTS)
         reference = outcome(calm)
         alone.stop("alone")
 
     print(f"{EVENTS} events, {len(some)} batches; " + ", ".join(cluster.log))
-    expected = undisturbed(some)
-    assert {agent: [event for event, _ in judged] for agent, judged in disturbed.judged.items()} == expected
+    sent = {
+        agent: [event for event, _ in judged if uuid.UUID(event).version == 4]
+        for agent, judged in disturbed.judged.items()
+    }
+    assert sent == undisturbed(some)
+    assert {len(judged) - len(sent[agent]) for agent, judged in disturbed.judged.items()} == {1}
     assert disturbed == reference
