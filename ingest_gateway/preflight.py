@@ -75,14 +75,7 @@ def router(access: Access, pacts: PactBook, evaluators: Evaluators, limiter: Rat
         require_json(request)
         call = _decode(await request.body())
         compiled = _pact(call, str(pact_id), principal, pacts)
-        if not (compiled.looks_back(call.tool) or call.reserve):
-            verdict = compiled.judge(call.tool, bytes(call.params))
-            answer = _Answer(verdict.valid, verdict)
-            label = metrics.verdict_label(verdict)
-        else:
-            found = await _asked(evaluators, call, compiled, principal)
-            answer = _Answer(found.valid, found.validation, found.as_of, found.reservation)
-            label = metrics.label(found.valid, found.bound, found.severity)
+        answer, label = await _answered(evaluators, call, compiled, principal)
         metrics.PREFLIGHTS.labels(label).inc()
         return Response(_ENCODER.encode(answer), media_type="application/json")
 
@@ -110,6 +103,18 @@ def router(access: Access, pacts: PactBook, evaluators: Evaluators, limiter: Rat
             raise Refused(404, "there is no such reservation: it was used, cancelled or has lapsed")
 
     return routes
+
+
+async def _answered(
+    evaluators: Evaluators, call: _Call, compiled: CompiledPact, principal: Principal
+) -> tuple[_Answer, str]:
+    """The answer, and how it is counted. The evaluator is asked only where this process cannot know."""
+    if not (compiled.looks_back(call.tool) or call.reserve):
+        verdict = compiled.judge(call.tool, bytes(call.params))
+        return _Answer(verdict.valid, verdict), metrics.verdict_label(verdict)
+    found = await _asked(evaluators, call, compiled, principal)
+    answer = _Answer(found.valid, found.validation, found.as_of, found.reservation)
+    return answer, metrics.label(found.valid, found.bound, found.severity)
 
 
 async def _asked(
