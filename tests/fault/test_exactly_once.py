@@ -1,6 +1,6 @@
 """Exactly once, proven: workers join and leave, are killed and paused past their session, the broker restarts.
 
-Sixty thousand events (or PACTSTREAM_FAULT_EVENTS) of forty agents, one batch in fifty sent twice, go through
+Forty thousand events (or PACTSTREAM_FAULT_EVENTS) of forty agents, one batch in fifty sent twice, go through
 one, three, one evaluators. Afterwards every event must have been judged once, in the order of its agent, each
 leaf linked to the one before; and the workers' state must be that of a single worker that nobody disturbed.
 The disturbed ones keep their state on disk, and have memory for few agents; the single one keeps it in memory.
@@ -39,7 +39,7 @@ from pactstream.settings import KafkaSettings
 from tests.kafka_tools import read_all
 from tests.stack import eventually, fresh_prefix
 
-EVENTS = int(os.environ.get("PACTSTREAM_FAULT_EVENTS", "60000"))
+EVENTS = int(os.environ.get("PACTSTREAM_FAULT_EVENTS", "40000"))
 AGENTS = 40
 BATCH = 25
 PARTITIONS = 6
