@@ -79,13 +79,15 @@ def measure(setup: Setup, leaves: int, tiles: Path) -> None:
         first = cpu = time.process_time()
         reached, target = begun, 10_000
         while reached < leaves:
+            while target <= reached:
+                target *= 10
             target = min(target, leaves)
             eventually(lambda wanted=target: done() >= wanted, 7_200, 0.1)  # type: ignore[misc]
             now, count = time.process_time(), done()
             micros = (now - cpu) / (count - reached) * 1e6
             rss = process.memory_info().rss / 1e6
             print(f"{count:12,}{micros:16.1f}{1e6 / micros:16,.0f}{time.monotonic() - wall:10.1f}{rss:9.0f}")
-            reached, cpu, target = count, now, target * 10
+            reached, cpu = count, now
         rate = (leaves - begun) / (time.process_time() - first)
     print(f"start: {first - started:.1f} s of CPU, {begun:,} leaves")
     print(f"all: {rate:,.0f} leaves a CPU-second; promised {PROMISE:,}: {rate / PROMISE:.2f}")
