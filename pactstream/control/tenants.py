@@ -20,7 +20,15 @@ from pactstream.kafka import topics
 from pactstream.kafka.table import Table
 from pactstream.settings import KafkaSettings
 
-Scope: TypeAlias = Literal["telemetry:write", "preflight", "pacts:read", "pacts:write", "trust:private"]
+Scope: TypeAlias = Literal[
+    "telemetry:write",
+    "preflight",
+    "pacts:read",
+    "pacts:write",
+    "trust:private",
+    "pages:act",
+    "pages:admin",
+]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 AgentStatus: TypeAlias = Literal["active", "paused", "revoked"]
 KeyState: TypeAlias = Literal["valid", "expired", "revoked"]
