@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from uuid import UUID
 
 from evaluator_worker import crossings, stated
-from evaluator_worker.agent import AgentState
+from evaluator_worker.agent import ID_BYTES, AgentState
 from evaluator_worker.holds import Holds, name_of
 from pactstream import clock
 from pactstream.errors import InvalidInput, Retryable
@@ -17,6 +17,7 @@ from pactstream.kafka import topics
 from pactstream.kafka.config import MAX_MESSAGE_BYTES
 from pactstream.kafka.records import Record
 from pactstream.ledger.leaf import AgentHead, Contributing, Source, build_leaf
+from pactstream.ledger.openings import Salts
 from pactstream.pacts import Call, CompiledPact, Judgement, Verdict
 from pactstream.pacts.verdict import digest
 
@@ -24,6 +25,8 @@ from pactstream.pacts.verdict import digest
 # not fit one record is written as several. The rest of a record is room for its other fields.
 MAX_EVALUATED_BYTES: Final = MAX_MESSAGE_BYTES - 64 * 1_024
 EVENT_OVERHEAD_BYTES: Final = 128
+
+_UUID_CHARS: Final = 36
 
 # The gateway stamped a version that this process has not read yet: it is on its way.
 _PACT_WAIT_SECONDS = 5.0
@@ -56,22 +59,27 @@ class Outcome:
 
 
 def judge_batch(
-    batch: dict[str, Any], record: Record, agent: AgentState, pacts: Pacts, holds: Holds
+    batch: dict[str, Any],
+    record: Record,
+    agent: AgentState,
+    pacts: Pacts,
+    holds: Holds,
+    salts: Salts | None = None,
 ) -> Outcome:
     """Judge a batch. Of the agent, only what conditions remember changes: by each call that gets a leaf.
 
-    A hold that such a call names is released with it; no verdict depends on holds.
+    A hold that such a call names is released with it; no verdict depends on holds. `salts` are for leaves.
 
     Raises:
         Retryable: it names a pact version that has not arrived here. The agent's state is then to be
             restored: some calls may have been taken in.
     """
     outcome = Outcome(agent.head)
-    desk = _Desk(batch, record, agent, pacts, holds)
+    desk = _Desk(batch, record, agent, pacts, holds, salts or Salts())
     for index, event in enumerate(batch["events"]):
         try:
             event_id = _event_id(event)
-            mark = _mark(batch["tenant_id"], event_id)
+            mark = desk.mark(event_id)
             if mark in agent.seen or mark in desk.fresh:
                 continue
             desk.judge(index, event_id, event, outcome)
@@ -86,9 +94,18 @@ class _Desk:
     """The judgement of one batch."""
 
     def __init__(
-        self, batch: dict[str, Any], record: Record, agent: AgentState, pacts: Pacts, holds: Holds
+        self,
+        batch: dict[str, Any],
+        record: Record,
+        agent: AgentState,
+        pacts: Pacts,
+        holds: Holds,
+        salts: Salts,
     ) -> None:
         self.fresh: set[bytes] = set()
+        self._key = batch["tenant_id"].encode()[:64]
+        self._salts = salts
+        self._compiled: dict[tuple[str, int], CompiledPact] = {}
         self._agent_id: str = batch["agent_id"]
         self._tenant: str = batch["tenant_pseudonym"]
         self._received_at_micros: int = batch["received_at_micros"]
@@ -99,22 +116,38 @@ class _Desk:
         self._holds = holds
         self._tenant_id: str = batch["tenant_id"]
 
+    def mark(self, event_id: bytes) -> bytes:
+        """What is remembered of an event: 16 bytes of its id and its tenant.
+
+        Agents work for several tenants: what one of them sends must not pass for a repeat of another's.
+        """
+        return hashlib.blake2b(event_id, key=self._key, digest_size=16).digest()
+
     def judge(self, index: int, event_id: bytes, event: dict[str, Any], outcome: Outcome) -> None:
         """Add an event and those it gives rise to. Raises InvalidInput: it has no leaf; nothing changes."""
-        judgement = self._judgement(event_id, event)
-        if judgement is None:
-            written = [self._written(index, event, None, outcome.head)]
-        else:
+        pact = self._pact(event)
+        if pact is None or event["type"] != "tool_call":
+            evaluated, outcome.head = self._written(index, event, None, outcome.head)
+            outcome.events.append(evaluated)
+            return
+        if pact.stateful:
+            judgement = self._weighed(event_id, event, pact)
             written = self._with_crossings(index, event, judgement, outcome.head)
             # Nothing can fail from here on: a call is remembered if and only if it has a leaf.
             judgement.record(self._state)
-            if event["reservation_id"] is not None:
-                self._release(event, outcome)
-            outcome.diverged += event["inline_digest"] not in (None, digest(judgement.alone))
-            outcome.verdicts.append(judgement.verdict)
+            outcome.events += [evaluated for evaluated, _ in written]
+            outcome.head = written[-1][1]
             outcome.crossings += len(judgement.crossings)
-        outcome.events += [evaluated for evaluated, _ in written]
-        outcome.head = written[-1][1]
+            verdict, alone = judgement.verdict, judgement.alone
+        else:
+            verdict = alone = pact.judge(event["tool"] or "", event["params"] or b"")
+            evaluated, outcome.head = self._written(index, event, verdict, outcome.head)
+            outcome.events.append(evaluated)
+        outcome.verdicts.append(verdict)
+        if event["reservation_id"] is not None:
+            self._release(event, outcome)
+        if (inline := event["inline_digest"]) is not None:
+            outcome.diverged += inline != digest(alone)
 
     def _release(self, event: dict[str, Any], outcome: Outcome) -> None:
         """Let go of the hold for this call, if there is one of its tenant, pact and tool."""
@@ -135,11 +168,7 @@ class _Desk:
             written.append(self._written(index, event, found, written[-1][1], behind))
         return written
 
-    def _judgement(self, event_id: bytes, event: dict[str, Any]) -> Judgement | None:
-        """By the version in force when the event arrived; None where there is nothing to judge."""
-        pact = self._pact(event) if event["type"] == "tool_call" else None
-        if pact is None:
-            return None
+    def _weighed(self, event_id: bytes, event: dict[str, Any], pact: CompiledPact) -> Judgement:
         call = Call(
             event_id,
             event["tool"] or "",
@@ -152,13 +181,17 @@ class _Desk:
         return pact.weigh(call, self._state)
 
     def _pact(self, event: dict[str, Any]) -> CompiledPact | None:
+        """The version in force when the event arrived; None where it names none."""
         pact_id, version = event["pact_id"], event["pact_version"]
         if pact_id is None or version is None:
             return None
-        pact = self._pacts.compiled(pact_id, version, timeout_seconds=_PACT_WAIT_SECONDS)
-        if pact is None:
-            raise Retryable(f"version {version} of pact {pact_id} has not arrived yet")
-        return pact
+        found = self._compiled.get((pact_id, version))
+        if found is None:
+            found = self._pacts.compiled(pact_id, version, timeout_seconds=_PACT_WAIT_SECONDS)
+            if found is None:
+                raise Retryable(f"version {version} of pact {pact_id} has not arrived yet")
+            self._compiled[pact_id, version] = found
+        return found
 
     def _written(
         self,
@@ -169,6 +202,7 @@ class _Desk:
         behind: Contributing | None = None,
     ) -> _Written:
         pact = self._pact(event)
+        aims = None if pact is None else pact.pact.objectives
         built = build_leaf(
             event,
             verdict,
@@ -178,8 +212,9 @@ class _Desk:
             source=Source(index, self._record.offset, self._record.partition, topics.BATCHES),
             head=head,
             contributing=behind,
-            confidence=stated.confidence(event),
-            objectives=None if pact is None else stated.objectives(event, pact.pact.objectives),
+            confidence=None if event["metadata"] is None else stated.confidence(event),
+            objectives=None if aims is None else stated.objectives(event, aims),
+            salts=self._salts,
         )
         evaluated = {
             "event_id": event["event_id"],
@@ -212,16 +247,15 @@ def evaluated_bytes(event: dict[str, Any]) -> int:
     return len(event["leaf"]) + len(event["private"] or b"") + EVENT_OVERHEAD_BYTES
 
 
-def _mark(tenant_id: str, event_id: bytes) -> bytes:
-    """What is remembered of an event: 16 bytes of its id and its tenant.
-
-    Agents work for several tenants: what one of them sends must not pass for a repeat of another's.
-    """
-    return hashlib.blake2b(event_id, key=tenant_id.encode()[:64], digest_size=16).digest()
-
-
 def _event_id(event: dict[str, Any]) -> bytes:
+    text = event["event_id"]
     try:
-        return UUID(event["event_id"]).bytes
+        # The usual form, in a tenth of the time. What this refuses may be a UUID in another form.
+        if len(text) == _UUID_CHARS and len(found := bytes.fromhex(text.replace("-", ""))) == ID_BYTES:
+            return found
+    except ValueError:
+        pass
+    try:
+        return UUID(text).bytes
     except ValueError:
         raise InvalidInput("eventId is not a UUID") from None

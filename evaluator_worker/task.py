@@ -15,6 +15,7 @@ from pactstream.errors import InvalidInput
 from pactstream.kafka import letters, topics
 from pactstream.kafka.records import Emit, Record, Task
 from pactstream.kafka.state_store import StateStore
+from pactstream.ledger.openings import Salts
 from pactstream.pacts import PactState
 
 GROUP: Final = "evaluator"
@@ -29,6 +30,7 @@ class EvaluatorTask(Task):
         self._partition = partition
         self._pacts = pacts
         self._agents = Agents(memory, store)
+        self._salts = Salts()
         self.holds = Holds()
         self.arrived_micros = 0
 
@@ -72,7 +74,7 @@ class EvaluatorTask(Task):
             self._refuse(batch, record, fault, None, emit)
             return len(batch["events"])
         agent = self._agents.get(agent_id)
-        outcome = judge_batch(batch, record, agent, self._pacts, self.holds)
+        outcome = judge_batch(batch, record, agent, self._pacts, self.holds, self._salts)
         # Set last: what comes before has been judged.
         self.arrived_micros = max(self.arrived_micros, batch["received_at_micros"])
         for index, error in outcome.refused:

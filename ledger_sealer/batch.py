@@ -10,7 +10,8 @@ from msgspec import Meta
 from pactstream import avro
 from pactstream.clickhouse.ledger_rows import check_times
 from pactstream.errors import InvalidInput
-from pactstream.ledger.leaf import MAX_LEAF_BYTES, SALT_BYTES, parse_leaf
+from pactstream.ledger.leaf import MAX_LEAF_BYTES, parse_leaf
+from pactstream.ledger.openings import SALT_BYTES
 
 Event = dict[str, Any]
 """A decoded Avro `EvaluatedEvent`."""

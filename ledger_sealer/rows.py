@@ -24,7 +24,7 @@ from pactstream.clickhouse.ledger_rows import (
 from pactstream.errors import InvalidInput
 from pactstream.ledger import merkle
 from pactstream.ledger.erasure import Erasure, erasure_of
-from pactstream.ledger.leaf import SALT_BYTES
+from pactstream.ledger.openings import SALT_BYTES
 from pactstream.ledger.segment import SegmentHeader
 
 EVENTS = "room_events"

@@ -14,7 +14,7 @@ import msgspec
 
 from pactstream import canonical
 from pactstream.errors import InvalidInput
-from pactstream.ledger.leaf import MAX_COMMITTED_KEY_CHARS, MAX_COMMITTED_KEYS
+from pactstream.ledger.openings import MAX_COMMITTED_KEY_CHARS, MAX_COMMITTED_KEYS
 
 MAX_NAMES_BYTES: Final = 28_000
 """What the names of parameters and metadata, with their commitments, may take in a leaf."""

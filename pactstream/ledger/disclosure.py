@@ -16,8 +16,9 @@ from msgspec import Meta
 
 from pactstream import canonical, clock, ids
 from pactstream.errors import InvalidInput
-from pactstream.ledger.leaf import SALT_BYTES, Leaf, parse_leaf, verify_disclosure
+from pactstream.ledger.leaf import Leaf, parse_leaf, verify_disclosure
 from pactstream.ledger.note import Checkpoint, Verifier, parse_note
+from pactstream.ledger.openings import SALT_BYTES
 from pactstream.ledger.tlog_proof import TlogProof
 from pactstream.signing.keys import SigningKey
 from pactstream.signing.report import sign_report, verify_report

@@ -7,29 +7,25 @@ every hash and every proof as it was, and disclosing one reveals that one only.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, Raw
 
 from pactstream import canonical, clock
 from pactstream.canonical import MAX_SAFE_INTEGER, value_bytes
 from pactstream.errors import InvalidInput
 from pactstream.ledger import merkle
+from pactstream.ledger.openings import SALT_BYTES, Salts, Secrets
 
 if TYPE_CHECKING:
     from pactstream.pacts.verdict import Verdict
 
-SALT_BYTES = 16
 MAX_LEAF_BYTES = 65_535
 """What an entry of a C2SP tlog-tiles bundle can hold."""
-MAX_COMMITTED_KEYS = 128
-"""An object with more members, or with longer keys in all, is committed to as one value."""
-MAX_COMMITTED_KEY_CHARS = 8_192
 MAX_CONTRIBUTING = 100
 """A leaf lists so many of the calls behind a `tool_call.violation`."""
 MAX_ATTESTATION_CHARS = 8_192
@@ -178,20 +174,22 @@ def build_leaf(
     contributing: Contributing | None = None,
     confidence: int | None = None,
     objectives: LeafObjectives | None = None,
+    salts: Salts | None = None,
 ) -> BuiltLeaf:
     """The leaf of an event, the agent's next after `head`.
 
     `event` is a decoded Avro `TelemetryEvent`; `tenant` the pseudonym; `received_at` the batch's arrival as
-    `clock.to_iso` gives it. Salts are random, so two calls give two leaves.
+    `clock.to_iso` gives it. Salts are random, so two calls give two leaves; who builds many passes `salts`.
     Raises `LeafError` when the event has none: a number out of range, over `MAX_LEAF_BYTES`, malformed text.
     """
     try:
-        secrets = _private_values(event, verdict)
-        commitments, private = _commit(secrets) if secrets else ({}, None)
-        leaf = Leaf(
+        secrets = _secrets(event, verdict)
+        sealed = secrets.seal(salts or Salts(at_once=0)) if secrets else None
+        sequence = head.sequence + 1
+        leaf = _new_leaf(
             agent_id=agent_id,
             attestation=event.get("attestation"),
-            commitments=commitments,
+            commitments=_NO_COMMITMENTS if sealed is None else Raw(sealed.commitments),
             confidence=confidence,
             contributing=contributing,
             event_id=event["event_id"],
@@ -204,7 +202,7 @@ def build_leaf(
             previous=head.leaf_hash.hex(),
             received_at=received_at,
             room_id=event["room_id"],
-            sequence=head.sequence + 1,
+            sequence=sequence,
             session_id=event["session_id"],
             severity=_severity(event, verdict),
             source=source,
@@ -215,12 +213,13 @@ def build_leaf(
             v=1,
             verdict=None if verdict is None else _verdict(verdict),
         )
-        data = encode_leaf(leaf)
+        data = _encode_leaf(leaf)
     except (InvalidInput, OverflowError, ValueError) as error:  # a lone surrogate, a year above 9999
         raise LeafError(f"event {event['event_id']} has no leaf: {error}") from error
     if len(data) > MAX_LEAF_BYTES:
         raise LeafError(f"event {event['event_id']}: a leaf of {len(data)} bytes, at most {MAX_LEAF_BYTES}")
-    return BuiltLeaf(data, private, AgentHead(leaf.sequence, merkle.leaf_hash(data)))
+    private = None if sealed is None else sealed.private
+    return BuiltLeaf(data, private, AgentHead(sequence, merkle.leaf_hash(data)))
 
 
 def encode_leaf(leaf: Leaf) -> bytes:
@@ -306,9 +305,12 @@ _HEX_TO_0 = bytes.maketrans(_HEX, b"0" * 16)
 _DIGITS_TO_0 = bytes.maketrans(_HEX[:10], b"0" * 10)
 _UUID_OF_0 = b"00000000-0000-0000-0000-000000000000"
 _TIME_OF_0 = b"0000-00-00T00:00:00.000000Z"
+_encode = msgspec.json.Encoder().encode
 _encode_leaf = msgspec.json.Encoder(order="deterministic").encode  # sorts the keys of `commitments`
 _decode_leaf = msgspec.json.Decoder(Leaf).decode
-_encode_private = msgspec.json.Encoder().encode
+# A new leaf holds as `Raw` what would not be written canonically, or is the same for many.
+_new_leaf: Callable[..., Leaf] = Leaf
+_NO_COMMITMENTS: dict[str, str] = {}
 
 _TEXT_FIELDS = (  # of the event, and of the leaf
     ("input", "input"),
@@ -318,75 +320,30 @@ _TEXT_FIELDS = (  # of the event, and of the leaf
 )
 
 
-def _private_values(event: Mapping[str, Any], verdict: Verdict | None) -> dict[str, bytes]:
-    """The canonical bytes of every value that must not be public, by field name."""
-    secrets: dict[str, bytes] = {}
+def _secrets(event: Mapping[str, Any], verdict: Verdict | None) -> Secrets:
+    """Every value of an event that must not be public."""
+    secrets = Secrets()
     if (params := event["params"]) is not None:
-        _add_object(secrets, "params", params)
+        secrets.add_object("params", params)
     if (metadata := event["metadata"]) is not None:
-        _add_object(secrets, "metadata", metadata)
+        secrets.add_object("metadata", metadata)
     for field, name in _TEXT_FIELDS:
         if (text := event[field]) is not None:
-            secrets[name] = value_bytes(text)
+            secrets.add(name, text)
     if verdict is not None and verdict.violations:
         for index, violation in enumerate(verdict.violations[: len(_listed(verdict))]):
             if violation.value is not None:
-                secrets[f"violations.{index}.value"] = _bytes_or_text(violation.value)
+                secrets.add_or_text(f"violations.{index}.value", violation.value)
     return secrets
 
 
-def _bytes_or_text(value: object) -> bytes:
-    """A failing value may be just what JSON cannot hold: then its Python text, so that the call has a leaf."""
-    try:
-        return value_bytes(value)
-    except InvalidInput:
-        return value_bytes(ascii(value))
-
-
-def _add_object(secrets: dict[str, bytes], name: str, raw: bytes) -> None:
-    """One entry per member of the JSON object `raw`; one for all of it when it cannot or should not be split.
-
-    Hostile parameters (duplicate keys, lone surrogates, endless nesting) must not keep a call out of the
-    ledger: then the entry is the raw text, as a string.
-    """
-    try:
-        members = canonical.parse_exact(raw)
-        if isinstance(members, dict) and _is_small(members, raw):
-            for key, value in members.items():
-                secrets[f"{name}.{key}"] = value_bytes(value)
-        else:
-            secrets[name] = value_bytes(members)
-    except InvalidInput:
-        secrets[name] = value_bytes(raw.decode(errors="backslashreplace"))
-
-
-def _is_small(members: dict[str, object], raw: bytes) -> bool:
-    if len(members) > MAX_COMMITTED_KEYS:
-        return False
-    return len(raw) <= MAX_COMMITTED_KEY_CHARS or sum(map(len, members)) <= MAX_COMMITTED_KEY_CHARS
-
-
-def _commit(secrets: dict[str, bytes]) -> tuple[dict[str, str], bytes]:
-    """Commitments by field name, and the openings as JSON: `{field: {"salt": hex, "value": value}}`."""
-    salts = os.urandom(SALT_BYTES * len(secrets))
-    commitments: dict[str, str] = {}
-    openings: dict[str, object] = {}
-    at = 0
-    for name, value in secrets.items():
-        salt = salts[at : at + SALT_BYTES]
-        at += SALT_BYTES
-        commitments[name] = sha256(salt + value).hexdigest()
-        openings[name] = {"salt": salt.hex(), "value": msgspec.Raw(value)}
-    return commitments, _encode_private(openings)
-
-
-def _latency(milliseconds: float | None) -> int | float | None:
-    """An int when integral, as RFC 8785 writes it."""
+def _latency(milliseconds: float | None) -> int | Raw | None:
+    """As RFC 8785 writes it: an int when integral."""
     if milliseconds is None:
         return None
     if not 0 <= milliseconds <= MAX_SAFE_INTEGER:  # NaN too
         raise LeafError("its latency is out of range")
-    return int(milliseconds) if milliseconds.is_integer() else milliseconds
+    return int(milliseconds) if milliseconds.is_integer() else Raw(canonical.dumps(milliseconds))
 
 
 def _severity(event: Mapping[str, Any], verdict: Verdict | None) -> str | None:
@@ -402,7 +359,7 @@ def _token_count(tokens: int | None) -> int | None:
     return tokens
 
 
-def _pact(event: Mapping[str, Any], verdict: Verdict | None) -> PactRef | None:
+def _pact(event: Mapping[str, Any], verdict: Verdict | None) -> Raw | None:
     pact_id = event["pact_id"]
     if pact_id is None:
         return None
@@ -412,11 +369,11 @@ def _pact(event: Mapping[str, Any], verdict: Verdict | None) -> PactRef | None:
 
 
 @lru_cache(maxsize=1024)  # few pacts, many events
-def _pact_ref(pact_id: str, version: int | None, pact_hash: str | None) -> PactRef:
-    return PactRef(id=pact_id, version=version, hash=pact_hash)
+def _pact_ref(pact_id: str, version: int | None, pact_hash: str | None) -> Raw:
+    return Raw(_encode(PactRef(id=pact_id, version=version, hash=pact_hash)))
 
 
-def _verdict(verdict: Verdict) -> LeafVerdict:
+def _verdict(verdict: Verdict) -> LeafVerdict | Raw:
     if not verdict.violations:
         return _clean_verdict(verdict.bound, verdict.severity, verdict.valid)
     listed = _listed(verdict)
@@ -435,7 +392,7 @@ def _listed(verdict: Verdict) -> tuple[LeafViolation, ...]:
     room = MAX_LISTED_BYTES
     for one in verdict.violations[:MAX_LISTED_VIOLATIONS]:
         violation = LeafViolation(one.param_path, one.rule, one.severity)
-        room -= len(msgspec.json.encode(violation))
+        room -= len(_encode(violation))
         if room < 0:
             break
         listed.append(violation)
@@ -443,5 +400,5 @@ def _listed(verdict: Verdict) -> tuple[LeafViolation, ...]:
 
 
 @lru_cache(maxsize=32)
-def _clean_verdict(bound: bool, severity: str | None, valid: bool) -> LeafVerdict:
-    return LeafVerdict(bound=bound, severity=severity, valid=valid, violations=())
+def _clean_verdict(bound: bool, severity: str | None, valid: bool) -> Raw:
+    return Raw(_encode(LeafVerdict(bound=bound, severity=severity, valid=valid, violations=())))

@@ -14,6 +14,7 @@ import msgspec
 
 from pactstream import avro, clock
 from pactstream.ledger.leaf import GENESIS, AgentHead, Source, build_leaf
+from pactstream.ledger.openings import Salts
 from pactstream.pacts import CompiledPact, Verdict, compile_pact, parse_pact
 from tests.bench.bench_pacts import RULES, VALID
 
@@ -29,6 +30,7 @@ DOCUMENT: Final[dict[str, Any]] = {
     ],
 }
 AGENTS: Final = 40
+_SALTS: Final = Salts()
 _BEGIN_MICROS: Final = 1_778_673_600_000_000
 
 Job = Callable[[bytes], bytes]
@@ -135,6 +137,7 @@ def _leaf(
         received_at=clock.to_iso(batch["received_at_micros"]),
         source=Source(index, 0, 0, "telemetry.batches"),
         head=head,
+        salts=_SALTS,
     )
     evaluated = {
         "event_id": event["event_id"],

@@ -25,7 +25,12 @@ def main() -> None:
         auto_create_topics=False,
         use_changelog_topics=False,
         consumer_extra_config={"isolation.level": "read_committed", "fetch.wait.max.ms": 100},
-        producer_extra_config={"compression.type": "zstd", "linger.ms": 2, "retry.backoff.ms": 1},
+        producer_extra_config={
+            "compression.type": "zstd",
+            "compression.level": 1,
+            "linger.ms": 2,
+            "retry.backoff.ms": 1,
+        },
         # A transaction of 2,000 events, as the others.
         commit_every=2_000 // int(batch),
         commit_interval=0.5,
