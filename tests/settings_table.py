@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from evaluator_worker.behaviour.settings import BehaviourSettings
 from evaluator_worker.settings import EvaluatorSettings
 from ingest_gateway.settings import GatewaySettings
 from ledger_sealer.settings import SealerSettings
@@ -23,6 +24,7 @@ CLASSES: Final = (
     ServiceSettings,
     GatewaySettings,
     EvaluatorSettings,
+    BehaviourSettings,
     SealerSettings,
     AggregatorSettings,
     OracleSettings,

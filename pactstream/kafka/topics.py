@@ -19,7 +19,9 @@ TENANTS = "tenants"
 EVALUATOR_STATE = "evaluator.state"
 HOLDS = "evaluator.holds"
 WINDOWS = "behaviour.windows"
+BEHAVIOUR_STATE = "behaviour.state"
 ANOMALIES = "anomalies"
+ANOMALY_STATE = "anomaly.state"
 PAGES = "pages"
 CHECKPOINTS = "ledger.checkpoints"
 SEALER_STATE = "sealer.state"
@@ -84,7 +86,9 @@ TOPICS = (
     Topic(EVALUATOR_STATE, _COMPACTED),
     Topic(HOLDS, _HELD),
     Topic(WINDOWS, _kept(days=30)),
+    Topic(BEHAVIOUR_STATE, _COMPACTED),
     Topic(ANOMALIES, _kept(days=90)),
+    Topic(ANOMALY_STATE, _COMPACTED),
     Topic(PAGES, _kept(days=30)),
     # The list of segments is what everything derived from the ledger is rebuilt from.
     Topic(CHECKPOINTS, _FOREVER),
