@@ -9,6 +9,7 @@ from evaluator_worker.settings import EvaluatorSettings
 from pactstream import logs, settings, worker
 from pactstream.control.pacts import PactBook
 from pactstream.errors import Fatal
+from pactstream.kafka import reach
 
 
 def main() -> int:
@@ -16,6 +17,7 @@ def main() -> int:
     try:
         ours = settings.load(EvaluatorSettings)
         logs.configure("evaluator_worker", ours.log_level)
+        reach.check(ours)
         pacts = PactBook(ours)
         parts = wiring.build(ours, pacts)
         code = worker.run(

@@ -9,6 +9,7 @@ from ingest_gateway.app import create_app
 from ingest_gateway.settings import GatewaySettings
 from pactstream import logs, server, settings, worker
 from pactstream.errors import Fatal
+from pactstream.kafka import reach
 
 
 def main() -> int:
@@ -16,6 +17,7 @@ def main() -> int:
     try:
         ours = settings.load(GatewaySettings)
         logs.configure("ingest_gateway", ours.log_level)
+        reach.check(ours)
         with server.metrics(ours.metrics_host, ours.gateway_metrics_port):
             return server.serve(create_app(wiring.build(ours), ours), ours.bind_host, ours.gateway_port)
     except Fatal as error:

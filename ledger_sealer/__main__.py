@@ -12,6 +12,7 @@ from ledger_sealer.settings import SealerSettings
 from pactstream import logs, settings, worker
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.errors import Fatal
+from pactstream.kafka import reach
 
 
 class Part(Protocol):
@@ -30,6 +31,7 @@ def main() -> int:
     try:
         ours = settings.load(SealerSettings)
         logs.configure("ledger_sealer", ours.log_level)
+        reach.check(ours)
         key = ours.ledger_key()
         with ClickHouse(ours) as database:
             parts: list[Part] = [wiring.build(ours, key), Projector(ours, database)]

@@ -13,6 +13,7 @@ from pactstream import logs, server, settings, worker
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.control.tenants import TenantDirectory
 from pactstream.errors import Fatal
+from pactstream.kafka import reach
 from pactstream.kafka.publisher import Publisher
 
 
@@ -21,6 +22,7 @@ def main() -> int:
     try:
         ours = settings.load(OracleSettings)
         logs.configure("oracle_api", ours.log_level)
+        reach.check(ours)
         directory = TenantDirectory(ours)
         with ExitStack() as opened:
             opened.enter_context(server.metrics(ours.metrics_host, ours.oracle_metrics_port))

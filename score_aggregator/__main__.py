@@ -7,6 +7,7 @@ import sys
 from pactstream import logs, settings, worker
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.errors import Fatal
+from pactstream.kafka import reach
 from score_aggregator import wiring
 from score_aggregator.settings import AggregatorSettings
 
@@ -16,6 +17,7 @@ def main() -> int:
     try:
         ours = settings.load(AggregatorSettings)
         logs.configure("score_aggregator", ours.log_level)
+        reach.check(ours)
         with ClickHouse(ours) as database:
             processor, projector = wiring.build(ours, database)
             return worker.run(

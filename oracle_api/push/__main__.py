@@ -10,6 +10,7 @@ from oracle_api.settings import OracleSettings
 from pactstream import logs, settings, worker
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.errors import Fatal, Retryable
+from pactstream.kafka import reach
 from pactstream.webhooks.records import SubscriptionBook
 from pactstream.webhooks.sender import Sender
 
@@ -19,6 +20,7 @@ def main() -> int:
     try:
         ours = settings.load(OracleSettings)
         logs.configure("oracle_push", ours.log_level)
+        reach.check(ours)
         with (
             closing(SubscriptionBook(ours)) as book,
             closing(Sender(allow_private=ours.webhook_allow_private)) as sender,

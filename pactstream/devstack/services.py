@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import urllib3
 from pydantic import SecretStr
@@ -28,7 +29,11 @@ _http = urllib3.PoolManager(retries=False, timeout=2.0)
 
 @dataclass(frozen=True)
 class Services:
-    """Where everything is, and how each service is started; `start` may be called again after a kill."""
+    """Where everything is, and how each service is started; `start` may be called again after a kill.
+
+    `environment_of` are further variables of single services, `operator` the Kafka settings of whoever
+    prepares: on a secured broker each is a user of its own.
+    """
 
     supervisor: Supervisor
     data_dir: Path
@@ -43,6 +48,8 @@ class Services:
     clickhouse_password: str = field(default="", repr=False)
     admin_key: str = field(default_factory=lambda: "adm_" + secrets.token_urlsafe(32), repr=False)
     extra_environment: Mapping[str, str] = field(default_factory=dict)
+    environment_of: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    operator: Mapping[str, Any] = field(default_factory=dict, repr=False)
     worker_ports: dict[str, int] = field(
         default_factory=lambda: {name: ports.free_port() for name in SERVICES[1:4]}
     )
@@ -74,7 +81,9 @@ class Services:
     @property
     def kafka(self) -> KafkaSettings:
         """How to reach the services' topics."""
-        return KafkaSettings(kafka_bootstrap=self.kafka_bootstrap, kafka_topic_prefix=self.topic_prefix)
+        return KafkaSettings(
+            kafka_bootstrap=self.kafka_bootstrap, kafka_topic_prefix=self.topic_prefix, **self.operator
+        )
 
     @property
     def clickhouse(self) -> ClickHouseSettings:
@@ -131,9 +140,12 @@ class Services:
             self.supervisor.wait_ready(child, partial(_ready, port[name]), _START_SECONDS)
             on_ready(name)
 
+    def _environment_of(self, name: str) -> dict[str, str]:
+        return {**self.environment(), **self.environment_of.get(name, {})}
+
     def _program(self, name: str) -> Program:
         log = self.data_dir / f"{name}.log"
-        return python_program(name, name, log_file=log, env=self.environment())
+        return python_program(name, name, log_file=log, env=self._environment_of(name))
 
 
 def _ready(port: int) -> bool:

@@ -12,6 +12,7 @@ from pactstream.devstack import jars, ports
 from pactstream.devstack.errors import AlreadyRunning
 from pactstream.devstack.kafka import Broker
 from pactstream.devstack.reporter import Quiet, Reporter
+from pactstream.devstack.security import Security
 from pactstream.devstack.supervisor import Child, Program, Supervisor, python_program
 
 _DATA_BYTES = 256 << 20
@@ -33,12 +34,14 @@ class Stack:
         kafka_port: int | None = None,
         clickhouse_port: int | None = None,
         cache_dir: Path | None = None,
+        kafka_security: Security | None = None,
     ) -> None:
         self._data_dir = data_dir.absolute()
         self._reporter = reporter or Quiet()
         self._ports: dict[str, int] = {}
         self._wanted_ports = {"Kafka": kafka_port, "Kafka controller": None, "ClickHouse": clickhouse_port}
         self._cache_dir = cache_dir
+        self._kafka_security = kafka_security
         self._exit = ExitStack()
         self.supervisor = Supervisor()
 
@@ -115,7 +118,9 @@ class Stack:
         classpath = jars.classpath(self._reporter, self._cache_dir)
         self._reporter.say("Starting Kafka and ClickHouse")
         port, controller_port = self._ports["Kafka"], self._ports["Kafka controller"]
-        broker = Broker(self._data_dir / "kafka", classpath, port, controller_port)
+        broker = Broker(
+            self._data_dir / "kafka", classpath, port, controller_port, security=self._kafka_security
+        )
         broker.prepare()
         return broker
 

@@ -18,6 +18,9 @@ TRANSACTION_TIMEOUT_MS = 10_000
 # The largest record: a gateway body is at most 1 MiB, and judging about triples it.
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 
+READER_GROUP = "reader"
+"""Of consumers outside any group: the client wants a name, looks for its coordinator, and commits nothing."""
+
 _SAME_LINE_SECONDS = 10.0
 
 
@@ -118,4 +121,4 @@ def consumer(settings: KafkaSettings, group: str) -> Config:
 
 def reader(settings: KafkaSettings) -> Config:
     """A consumer outside any group, for reading partitions from a chosen offset; reports their ends."""
-    return consumer(settings, "unused") | {"enable.partition.eof": True}
+    return consumer(settings, READER_GROUP) | {"enable.partition.eof": True}
