@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from oracle_api.standing import Standing
-from oracle_api.state import AgentState, Checkpoint, Event, Head, Score
+from oracle_api.state import AgentState, Checkpoint, Head, Score, ViolatingCall
 from pactstream import clock
 from pactstream.scores.dimensions import METHOD, WINDOW_DAYS
 
@@ -111,7 +111,7 @@ def _observation(score: Score | None) -> dict[str, Any] | None:
     }
 
 
-def violation(event: Event) -> dict[str, Any]:
+def violation(event: ViolatingCall) -> dict[str, Any]:
     """A violating call as reports and pages list it."""
     return {
         "eventId": event.event_id,

@@ -67,23 +67,28 @@ class Violation(msgspec.Struct, frozen=True, rename="camel"):
     severity: str
 
 
-class Event(msgspec.Struct, frozen=True, rename="camel"):
-    """One leaf, in the parts that people read, as streams send it; `omitted` violations are not listed."""
+class ViolatingCall(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """A call that violated its pact, as reports list it; `omitted` violations are not listed."""
 
     sequence: int
     event_id: str
-    type: str
-    session_id: str
     occurred_at: str
     received_at: str
     tool: str
+    severity: str
+    violations: tuple[Violation, ...]
+    omitted: int
+
+
+class Event(ViolatingCall, frozen=True, kw_only=True):
+    """One leaf, in the parts that people read, as streams send it."""
+
+    type: str
+    session_id: str
     outcome: str
     latency_ms: float | None
     bound: bool
     valid: bool | None
-    severity: str
-    violations: tuple[Violation, ...]
-    omitted: int
     log: int
     leaf_index: int
 
@@ -145,7 +150,7 @@ class AgentState:
     score: Score | None
     head: Head | None
     checkpoint: Checkpoint | None
-    recent_violations: tuple[Event, ...]
+    recent_violations: tuple[ViolatingCall, ...]
     inclusion: tuple[str, ...] | None = None
 
     def same_agent_state(self, other: AgentState) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import isnan
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 import anyio
@@ -22,11 +22,12 @@ from oracle_api.state import (
     Night,
     Score,
     Share,
+    ViolatingCall,
     Violation,
 )
 from pactstream import clock
 from pactstream.clickhouse.client import ClickHouse
-from pactstream.errors import PactstreamError
+from pactstream.errors import Fatal, PactstreamError
 
 RECENT_VIOLATIONS = 20
 # An agent chooses its tools' names and its pacts' paths: with these its report is never too long to be signed.
@@ -38,22 +39,12 @@ PATH_CHARS = 80
 _THREADS = 16
 # One thread each: these read a few granules, and handing them out would take longer than reading them.
 _LIMITS = "\nSETTINGS max_execution_time = 5, max_result_rows = 1000, max_threads = 1"
-# A checkpoint is of all agents of its log: under load it is read once for many of them.
-_CHECKPOINT_SECONDS = 0.1
+# A checkpoint is of all agents of its log: it is read once for many, and an older one covers its leaves too.
+_CHECKPOINT_SECONDS = 1.0
 _T = TypeVar("_T")
 
 _SCORE = """
-SELECT through_sequence, toUnixTimestamp64Micro(first_received_at), toUnixTimestamp64Micro(last_received_at),
-    sessions, tool_calls, bound_calls, valid_calls, violations,
-    composite, points, confidence, covered_weight, if(tier = '', NULL, toString(tier)), sample_size, method,
-    toUnixTimestamp64Micro(computed_at),
-    arrayZip(dimensions.name, dimensions.weight, dimensions.score, dimensions.confidence,
-        dimensions.sample_size, dimensions.inputs),
-    arrayZip(attestations.attestation_id, attestations.kind, attestations.issuer,
-        arrayMap(t -> toUnixTimestamp64Micro(t), attestations.issued_at),
-        arrayMap(t -> toUnixTimestamp64Micro(t), attestations.expires_at),
-        attestations.sequence, attestations.claim)
-FROM scores FINAL WHERE agent_id = {agent:UUID}
+SELECT score FROM latest_scores WHERE agent_id = {agent:UUID}
 ORDER BY through_sequence DESC, computed_at DESC LIMIT 1
 """
 _HISTORY = """
@@ -73,6 +64,13 @@ FROM ledger_segments WHERE log = {log:UInt16}
 ORDER BY log DESC, segment_index DESC LIMIT 1
 """
 _LOGS = "SELECT DISTINCT log FROM ledger_segments ORDER BY log"
+# What a report lists of a violating call: each column more is another half a millisecond.
+_VIOLATING = """
+SELECT sequence, toString(event_id), toUnixTimestamp64Micro(occurred_at), toUnixTimestamp64Micro(received_at),
+    tool, severity, arrayZip(violations.param_path, violations.rule, violations.severity), violations_omitted
+FROM room_events WHERE agent_id = {agent:UUID} AND valid = false
+ORDER BY sequence DESC LIMIT {limit:UInt32}
+"""
 _EVENTS = """
 SELECT sequence, toString(event_id), type, session_id, toUnixTimestamp64Micro(occurred_at),
     toUnixTimestamp64Micro(received_at), tool, outcome, latency_ms, bound, valid, severity,
@@ -102,6 +100,21 @@ ON e.log = s.log AND e.leaf_index = s.first_leaf
 """
 _MAX_UINT64 = 2**64 - 1
 
+# Rows as JSON, by column.
+_DimensionRow: TypeAlias = tuple[str, float, float | None, float, float, str]
+_AttestationRow: TypeAlias = tuple[str, str, str, int, int, int, str]
+_ScoreRow: TypeAlias = tuple[
+    int, int, int, int, int, int, int, dict[str, int],
+    float | None, int | None, float | None, float, str | None, float, int, int,
+    list[_DimensionRow], list[_AttestationRow],
+]  # fmt: skip
+_ViolatingRow: TypeAlias = tuple[int, str, int, int, str, str, list[tuple[str, str, str]], int]
+_TEXT = msgspec.json.Decoder(tuple[str])
+# Not strict: of the migration's insert, the server's own default decides whether large integers are quoted.
+_SCORE_ROW = msgspec.json.Decoder(_ScoreRow, strict=False)
+_HEAD_ROW = msgspec.json.Decoder(tuple[int, int, int, str, int])
+_VIOLATING_ROW = msgspec.json.Decoder(_ViolatingRow)
+
 
 class Store:
     """Reads run in a few threads, so that a slow one holds up its own caller only.
@@ -116,15 +129,14 @@ class Store:
 
     async def agent_state(self, agent_id: UUID) -> AgentState | None:
         """All that a report needs; None if nothing is known of the agent. Read side by side."""
-        scores, (head, checkpoint), violations = await asyncio.gather(
-            self._in_thread(partial(self._rows, _SCORE, agent=agent_id)),
+        score, (head, checkpoint), violating = await asyncio.gather(
+            self._in_thread(partial(self._score, agent_id)),
             self._in_thread(partial(self._sealed_head, agent_id)),
-            self.violations(agent_id, _MAX_UINT64, RECENT_VIOLATIONS),
+            self._in_thread(partial(self._violating, agent_id)),
         )
-        if not scores and head is None:
+        if score is None and head is None:
             return None
-        score = _score(scores[0]) if scores else None
-        return AgentState(str(agent_id), score, head, checkpoint, tuple(violations))
+        return AgentState(str(agent_id), score, head, checkpoint, violating)
 
     async def history(self, agent_id: UUID, days: int) -> list[Night]:
         """The agent's nightly scores of the last `days` days, oldest first."""
@@ -177,6 +189,22 @@ class Store:
     def _rows(self, sql: str, **parameters: object) -> list[tuple[Any, ...]]:
         return self._database.rows(sql + _LIMITS, parameters)
 
+    def _lines(self, sql: str, rows: msgspec.json.Decoder[_T], **parameters: object) -> list[_T]:
+        return self._database.json_rows(sql + _LIMITS, rows, parameters)
+
+    def _score(self, agent_id: UUID) -> Score | None:
+        rows = self._lines(_SCORE, _TEXT, agent=agent_id)
+        if not rows:
+            return None
+        try:
+            return _score(_SCORE_ROW.decode(rows[0][0]))
+        except msgspec.DecodeError as error:
+            raise Fatal(f"the score of {agent_id} is not as expected: {error}") from error
+
+    def _violating(self, agent_id: UUID) -> tuple[ViolatingCall, ...]:
+        rows = self._lines(_VIOLATING, _VIOLATING_ROW, agent=agent_id, limit=RECENT_VIOLATIONS)
+        return tuple(map(_violating, rows))
+
     def _events(
         self, agent_id: UUID, after: int, limit: int, *, below: int = _MAX_UINT64, violating: bool = False
     ) -> list[Event]:
@@ -189,14 +217,14 @@ class Store:
         Leaves are written before the row of the segment that seals them: what is beyond the last one is not
         shown, because nothing signed vouches for it.
         """
-        rows = self._rows(_HEAD, agent=agent_id, below=_MAX_UINT64)
+        rows = self._lines(_HEAD, _HEAD_ROW, agent=agent_id, below=_MAX_UINT64)
         if not rows:
             return None, None
         checkpoint = self._recent_checkpoint(rows[0][0], rows[0][1])
         if checkpoint is None:
             return None, None
         if rows[0][1] >= checkpoint.tree_size:
-            rows = self._rows(_HEAD, agent=agent_id, below=checkpoint.tree_size)
+            rows = self._lines(_HEAD, _HEAD_ROW, agent=agent_id, below=checkpoint.tree_size)
         return (Head(*rows[0]), checkpoint) if rows else (None, None)
 
     def _recent_checkpoint(self, log: int, leaf_index: int) -> Checkpoint | None:
@@ -218,19 +246,20 @@ class Store:
         return [one for one in map(self._checkpoint, logs) if one is not None]
 
 
-def _score(row: Sequence[Any]) -> Score:
-    *figures, dimensions, attestations = row
+def _score(row: _ScoreRow) -> Score:
+    *_, dimensions, attestations = row
+    figures: list[Any] = list(row[:-2])
     figures.append(tuple(map(_dimension, dimensions)))
     figures.append(tuple(map(_attestation, attestations[:LISTED_ATTESTATIONS])))
     return Score(*figures)
 
 
-def _dimension(row: Sequence[Any]) -> DimensionScore:
+def _dimension(row: _DimensionRow) -> DimensionScore:
     name, weight, score, confidence, sample_size, inputs = row
     return DimensionScore(name, weight, score, confidence, sample_size, msgspec.json.decode(inputs))
 
 
-def _attestation(row: Sequence[Any]) -> AttestationInForce:
+def _attestation(row: _AttestationRow) -> AttestationInForce:
     attestation_id, kind, issuer, issued, expires, sequence, claim = row
     said = msgspec.json.decode(claim) if len(claim) <= CLAIM_CHARS else None
     return AttestationInForce(
@@ -259,11 +288,29 @@ def _event(row: Sequence[Any]) -> Event:
         bound=bound,
         valid=valid,
         severity=severity,
-        violations=tuple(Violation(_cut(path), *rest) for path, *rest in violations[:LISTED_VIOLATIONS]),
+        violations=_listed(violations),
         omitted=omitted + max(0, len(violations) - LISTED_VIOLATIONS),
         log=log,
         leaf_index=leaf_index,
     )
+
+
+def _violating(row: _ViolatingRow) -> ViolatingCall:
+    sequence, event_id, occurred, received, tool, severity, violations, omitted = row
+    return ViolatingCall(
+        sequence=sequence,
+        event_id=event_id,
+        occurred_at=clock.to_iso(occurred),
+        received_at=clock.to_iso(received),
+        tool=tool,
+        severity=severity,
+        violations=_listed(violations),
+        omitted=omitted + max(0, len(violations) - LISTED_VIOLATIONS),
+    )
+
+
+def _listed(violations: Sequence[tuple[str, str, str]]) -> tuple[Violation, ...]:
+    return tuple(Violation(_cut(path), *rest) for path, *rest in violations[:LISTED_VIOLATIONS])
 
 
 def _cut(path: str) -> str:

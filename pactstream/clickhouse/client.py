@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Lock
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import clickhouse_connect
 import msgspec
@@ -20,6 +20,8 @@ Parameters = Mapping[str, object]
 
 Row = tuple[object, ...]
 
+T = TypeVar("T")
+
 _CONNECT_SECONDS = 5
 _RECEIVE_SECONDS = 60
 _MAX_MESSAGE_CHARS = 300
@@ -29,6 +31,7 @@ _SETTINGS = {
     "async_insert": 0,
     "insert_deduplicate": 1,
 }
+_AS_JSON = {"output_format_json_quote_64bit_integers": 0, "output_format_json_quote_denormals": 0}
 # A block read in parallel parts would be several blocks, each with a token of its own.
 _ONE_BLOCK = {"input_format_parallel_parsing": 0}
 
@@ -79,6 +82,25 @@ class ClickHouse:
                 sql, parameters=dict(parameters or {}), query_formats=dict(formats or {})
             )
             return [tuple(row) for row in result.result_rows]
+
+    def json_rows(
+        self, sql: str, rows: msgspec.json.Decoder[T], parameters: Parameters | None = None
+    ) -> list[T]:
+        """As `rows`, each decoded from a JSON array of its columns: half the work for a small result.
+
+        `rows` says the types: a float may come without a fraction, and what JSON cannot say (NaN) is null.
+
+        Raises:
+            Fatal: a row is not of these types.
+        """
+        with _classified():
+            found = self._client().raw_query(
+                sql, parameters=dict(parameters or {}), settings=_AS_JSON, fmt="JSONCompactEachRow"
+            )
+        try:
+            return rows.decode_lines(found)
+        except msgspec.DecodeError as error:
+            raise Fatal(f"ClickHouse: a row is not as expected: {error}") from error
 
     @contextmanager
     def stream(

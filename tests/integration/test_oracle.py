@@ -10,9 +10,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import httpx
+import msgspec
 import pytest
 
 from oracle_api import standing as standing_module
@@ -23,20 +25,23 @@ from oracle_api.standing import TenantStandings
 from oracle_api.state import Share
 from oracle_api.store import LISTED_VIOLATIONS, RECENT_VIOLATIONS, Store
 from pactstream import avro, clock
+from pactstream.clickhouse import migrate
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.control.tenants import Agent, AgentStatus, Tenant, TenantDirectory
-from pactstream.errors import Retryable
+from pactstream.errors import Fatal, Retryable
 from pactstream.kafka import topics
 from pactstream.ledger.note import open_checkpoint
 from pactstream.scores.dimensions import METHOD, WEIGHTS
 from pactstream.settings import environment
 from pactstream.signing.report import verify_report
 from score_aggregator import table
+from score_aggregator.tally import Tally
 from tests.asgi import ask
 from tests.kafka_tools import produce
 from tests.oracle_process import oracle, prepared, variables
 from tests.oracle_states import FakeKeys, FakeStandings
-from tests.oracle_tools import ATLAS, DEPLOYMENT, History, Told, atlas_day
+from tests.oracle_tools import ATLAS, DEPLOYMENT, START_MICROS, History, Told, atlas_day
+from tests.sealer_stack import clickhouse_settings
 from tests.stack import ClickHouseAddress, eventually
 
 TRUST = f"/api/v1/trust/{ATLAS}"
@@ -121,6 +126,54 @@ def test_the_latest_day_counts_and_a_repeated_score_does_not(
     assert database.rows("SELECT count() FROM scores FINAL") == [(2,)]
 
 
+def scored(through_sequence: int, computed_at_micros: int, points: int) -> dict[str, Any]:
+    score = avro.decode_as("Score", Tally(str(ATLAS)).encode_score(0))
+    return score | {
+        "through_sequence": through_sequence,
+        "computed_at_micros": computed_at_micros,
+        "points": points,
+        "composite": points / 10,
+    }
+
+
+def reported(database: ClickHouse) -> tuple[int, int | None, float | None]:
+    state = asyncio.run(Store(database).agent_state(ATLAS))
+    assert state is not None
+    assert state.score is not None
+    return state.score.through_sequence, state.score.points, state.score.composite
+
+
+def test_of_live_and_nightly_scores_the_one_that_counts_most_is_reported(
+    settings: OracleSettings, database: ClickHouse
+) -> None:
+    noon, midnight = START_MICROS, START_MICROS + 14 * 3_600 * clock.MICROS_PER_SECOND
+    table.insert(database, [scored(7, noon, 800)])
+    assert reported(database) == (7, 800, 80.0)
+    table.insert_nightly(database, [scored(7, midnight, 795)])
+    assert reported(database) == (7, 795, 79.5)  # faded overnight
+    table.insert(database, [scored(7, noon, 800)])
+    assert reported(database) == (7, 795, 79.5)  # written again: nothing new
+    table.insert(database, [scored(8, midnight + 1, 790)])
+    table.insert_nightly(database, [scored(7, midnight + 2, 795)])  # the ledger's projection lags behind
+    assert reported(database) == (8, 790, 79.0)
+    database.command("OPTIMIZE TABLE latest_scores FINAL")
+    assert reported(database) == (8, 790, 79.0)
+    assert database.rows("SELECT count() FROM latest_scores") == [(2,)]
+
+
+def test_scores_of_an_older_version_are_reported_after_the_migration(
+    clickhouse_database: ClickHouseAddress,
+) -> None:
+    where = clickhouse_settings(clickhouse_database)
+    before = [one for one in migrate.packaged() if "latest_scores" not in one.sql]
+    migrate.apply(where, before)
+    with ClickHouse(where) as database:
+        table.insert(database, [scored(3, START_MICROS, 610)])
+        for _ in range(2):  # the second finds nothing to do
+            migrate.apply(where)
+            assert reported(database) == (3, 610, 61.0)
+
+
 def test_reading_is_bounded_however_much_there_is(settings: OracleSettings, database: ClickHouse) -> None:
     rules = tuple((f"{'p' * 300}{n}", "regex", "minor") for n in range(9))
     History(database).tell([Told("tool_call", tool="pay", broken=rules)] * 50)
@@ -193,6 +246,16 @@ def test_without_clickhouse_it_is_not_ready_and_says_when_to_come_back(settings:
         assert ask(app, "/readyz").status_code == 503
         with pytest.raises(Retryable):
             asyncio.run(Store(database).agent_state(ATLAS))
+
+
+def test_a_row_that_is_not_as_expected_is_no_report(settings: OracleSettings, database: ClickHouse) -> None:
+    database.command(
+        "INSERT INTO latest_scores SELECT {agent:UUID}, false, 1, now64(6), '[1]'", {"agent": str(ATLAS)}
+    )
+    app = create_app(wiring.build(settings, database, FakeStandings(), FakeKeys()))
+    assert ask(app, TRUST).status_code == 500
+    with pytest.raises(Fatal, match="a row is not as expected"):
+        database.json_rows("SELECT 'x'", msgspec.json.Decoder(tuple[int]))
 
 
 def test_without_the_tables_it_is_not_ready(settings: OracleSettings, database: ClickHouse) -> None:
