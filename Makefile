@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
-.PHONY: demo dev test lint format lock clean bench bench-latency
+.PHONY: demo dev test lint format lock clean bench bench-latency tools
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	@python3 -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Pactstream needs Python 3.11 or later; python3 is " + sys.version.split()[0])'
@@ -43,6 +43,11 @@ lock: ## refresh the locks (hashes, no index addresses)
 	uv pip compile pyproject.toml --extra bench --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-package pactstream --quiet --custom-compile-command "make lock" \
 	  --output-file requirements-bench.lock
+	uv pip compile pyproject.toml --extra services --extra anomaly --extra tracing --extra timestamps \
+	  --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-package pactstream \
+	  --quiet --custom-compile-command "make lock" --output-file requirements.lock
+	printf 'hatchling>=1.27\n' | uv pip compile - --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --quiet --custom-compile-command "make lock" --output-file requirements-build.lock
 
 # The peers that are compared with pin other versions of the same clients.
 $(BENCH_STAMP): requirements-bench.lock
@@ -55,6 +60,9 @@ bench: $(STAMP) $(BENCH_STAMP) ## every bench, and a table at the end; make benc
 
 bench-latency: $(STAMP) ## acknowledgement to trust report, p50 and p99
 	$(PY) -m tests.bench.latency $(ARGS)
+
+tools: $(STAMP) ## helm, from source, for the tests of the chart
+	GOBIN=$(abspath $(VENV)/bin) go install helm.sh/helm/v3/cmd/helm@v3.19.0
 
 clean:
 	rm -rf $(VENV) $(BENCH_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .pactstream

@@ -19,7 +19,8 @@ def main() -> int:
         logs.configure("ingest_gateway", ours.log_level)
         reach.check(ours)
         with server.metrics(ours.metrics_host, ours.gateway_metrics_port):
-            return server.serve(create_app(wiring.build(ours), ours), ours.bind_host, ours.gateway_port)
+            app = create_app(wiring.build(ours), ours)
+            return server.serve(app, ours.bind_host, ours.gateway_port, tls=server.tls_of(ours))
     except Fatal as error:
         sys.stderr.write(f"ingest_gateway: {error}\n")
         return worker.EXIT_FATAL

@@ -33,7 +33,8 @@ def main() -> int:
                 opened.callback(subscriptions.close)
             publisher = opened.enter_context(closing(Publisher(ours)))
             parts = wiring.build(ours, database, standings, directory, subscriptions, publisher.publish)
-            return server.serve(create_app(parts), ours.bind_host, ours.oracle_port, parts.feed.close)
+            tls = server.tls_of(ours)
+            return server.serve(create_app(parts), ours.bind_host, ours.oracle_port, parts.feed.close, tls=tls)
     except Fatal as error:
         sys.stderr.write(f"oracle_api: {error}\n")
         return worker.EXIT_FATAL

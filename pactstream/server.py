@@ -10,11 +10,13 @@ import json
 import logging
 import signal
 import socket
+import ssl
 from asyncio import BaseTransport, TimerHandle, Transport
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, cast
+from pathlib import Path
+from typing import Any, NamedTuple, cast
 
 import httptools
 import uvicorn
@@ -23,6 +25,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from pactstream.errors import Fatal
+from pactstream.settings import ServiceSettings
 from pactstream.web import error_body
 from pactstream.worker import EXIT_FATAL, EXIT_OK
 
@@ -35,6 +38,30 @@ _GRACE_SECONDS = 10
 _log = logging.getLogger(__name__)
 
 
+class Tls(NamedTuple):
+    """A server's certificate with its chain, and its key, both PEM; TLS 1.2 or later."""
+
+    certificate: Path
+    key: Path
+
+    def check(self) -> None:
+        """Raises Fatal: they cannot be used, and why."""
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key)
+        except (OSError, ssl.SSLError) as error:
+            raise Fatal(f"no TLS with {self.certificate} and {self.key}: {error.strerror or error}") from None
+
+
+def tls_of(settings: ServiceSettings) -> Tls | None:
+    """What the settings say; None: plain HTTP. Raises Fatal: half of it is missing."""
+    certificate, key = settings.tls_certificate, settings.tls_key
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise Fatal("PACTSTREAM_TLS_CERTIFICATE and PACTSTREAM_TLS_KEY go together: one of them is unset")
+    return Tls(certificate, key)
+
+
 def serve(
     app: ASGIApp,
     host: str,
@@ -42,14 +69,17 @@ def serve(
     on_stop: Callable[[], None] = lambda: None,
     *,
     head_seconds: float = HEAD_SECONDS,
+    tls: Tls | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code. Requests under way get ten seconds to finish.
 
     `on_stop` is called in the event loop when the stop begins, to end what would not end by itself (streams).
 
     Raises:
-        Fatal: the address cannot be had.
+        Fatal: the address cannot be had, or the certificate cannot be used.
     """
+    if tls is not None:
+        tls.check()
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=2_048)
@@ -68,12 +98,14 @@ def serve(
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
+        ssl_certfile=None if tls is None else tls.certificate,
+        ssl_keyfile=None if tls is None else tls.key,
     )
     server = _Server(config, on_stop)
     # uvicorn raises the signal again after its shutdown; that must not end us as if nothing had been finished.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    _log.info("listening on http://%s:%d", host, listener.getsockname()[1])
+    _log.info("listening on http%s://%s:%d", "" if tls is None else "s", host, listener.getsockname()[1])
     server.run(sockets=[listener])
     return EXIT_OK if server.started else EXIT_FATAL
 

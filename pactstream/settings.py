@@ -92,6 +92,11 @@ class ServiceSettings(KafkaSettings):
         "memory. It is a copy of what is in Kafka. Unset: in memory.",
     )
     bind_host: str = Field("127.0.0.1", description="Address that the service listens on.")
+    tls_certificate: Path | None = Field(
+        None,
+        description="Gateway, oracle: certificate with its chain (PEM); set it and its key to serve HTTPS.",
+    )
+    tls_key: Path | None = Field(None, description="Gateway, oracle: its key (PEM).")
     metrics_host: str = Field(
         "127.0.0.1", description="Address that the gateway's and the oracle's metrics are served on."
     )

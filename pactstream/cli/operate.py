@@ -1,10 +1,11 @@
-"""The operator's commands: `dev`, `demo`, `atlas`, `topics apply`, `migrate`.
+"""The operator's commands: `dev`, `demo`, `atlas`, `ready`, `topics`, `migrate`.
 
 Imports of Kafka, ClickHouse and the dev stack stand inside the functions: the base install has none of them.
 """
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +27,7 @@ def register(app: typer.Typer) -> None:
     app.command()(demo)
     app.command()(atlas)
     app.command()(migrate)
+    app.command()(ready)
     app.add_typer(topics_app, name="topics")
 
 
@@ -61,21 +63,41 @@ def demo(
 
 
 def atlas(
-    key: Annotated[str, typer.Option(help="The API key.", envvar="PACTSTREAM_API_KEY", show_default=False)],
+    key: Annotated[
+        str, typer.Option(help="The API key.", envvar="PACTSTREAM_API_KEY", show_default=False)
+    ] = "",
     url: Annotated[
         str, typer.Option(help="The gateway.", envvar="PACTSTREAM_GATEWAY_URL")
     ] = "http://127.0.0.1:8080",
     daily: Annotated[bool, typer.Option("--daily", help="Go on for ever, five sessions a day.")] = False,
     seed: Annotated[int, typer.Option(help="Of the first day; each further day has the next.")] = 42,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Allow plain http to another machine, in a network you trust.")
+    ] = False,
+    admin_key: Annotated[
+        str,
+        typer.Option(
+            help="In place of --key: register tenant, agent and pact first.",
+            envvar="PACTSTREAM_ADMIN_KEY",
+            show_default=False,
+        ),
+    ] = "",
 ) -> None:
     """Run Atlas, the reference agent: 5 sessions, 25 tool calls, one deliberate violation.
 
-    Its agent and pact must be registered, as `pactstream demo` does.
+    Its agent and pact must be registered, as `pactstream demo` and `--admin-key` do.
     """
     from pactstream import Telemetry, atlas
 
+    if bool(key) == bool(admin_key):
+        raise typer.BadParameter("give --key of a registered Atlas, or --admin-key to register it")
     _term_is_interrupt()
-    telemetry = Telemetry(api_key=key, base_url=url, agent_id=atlas.AGENT_ID)
+    telemetry = Telemetry(
+        api_key=key or _register_atlas(url, admin_key),
+        base_url=url,
+        agent_id=atlas.AGENT_ID,
+        allow_insecure=insecure,
+    )
     try:
         atlas.run(telemetry, seed, daily=daily)
     finally:
@@ -84,6 +106,23 @@ def atlas(
     typer.echo(f"recorded {stats.recorded} events: {stats.accepted} accepted, {stats.rejected} rejected")
     if stats.accepted != stats.recorded:
         raise Fatal(f"{stats.recorded - stats.accepted} events did not reach the ledger")
+
+
+def _register_atlas(url: str, admin_key: str) -> str:
+    from pactstream import atlas
+    from pactstream.devstack.onboarding import Onboarding
+
+    document = json.loads(atlas.pact_document())
+    return Onboarding(url, admin_key).register(
+        atlas.AGENT_ID, "Atlas", pact_id=atlas.PACT_ID, document=document
+    )
+
+
+def ready(url: Annotated[str, typer.Argument(help="Of a service: http://127.0.0.1:9101.")]) -> None:
+    """Ask a service whether it is ready; exit code 0 if so. For the health checks of containers."""
+    from pactstream.fetch import fetch
+
+    fetch(url.rstrip("/") + "/readyz")
 
 
 def migrate() -> None:

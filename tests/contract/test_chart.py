@@ -1,0 +1,170 @@
+"""The Helm chart: lint, and what it makes of its values. Needs `helm`; `make tools` builds it from source."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pactstream.kafka.rights import RIGHTS
+from tests.contract.test_compose import known_variables
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "deploy" / "helm" / "pactstream"
+HELM = shutil.which("helm") or shutil.which(ROOT / ".venv" / "bin" / "helm")
+KEYS = {
+    "PACTSTREAM_KEY_LEDGER_ED25519",
+    "PACTSTREAM_KEY_REPORT_ES256",
+    "PACTSTREAM_KEY_REPORT_ED25519",
+    "PACTSTREAM_KEY_WEBHOOK",
+}
+
+pytestmark = pytest.mark.skipif(HELM is None, reason="helm is not installed: make tools")
+
+
+def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    assert HELM is not None
+    command = [HELM, *arguments, "--kube-version", "1.31.0"]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@cache
+def rendered(*values: str) -> tuple[dict[str, Any], ...]:
+    done = helm("template", "ps", str(CHART), *(word for value in values for word in ("--set", value)))
+    assert done.returncode == 0, done.stderr
+    return tuple(one for one in yaml.safe_load_all(done.stdout) if one)
+
+
+def of_kind(kind: str, *values: str) -> dict[str, dict[str, Any]]:
+    return {one["metadata"]["name"]: one for one in rendered(*values) if one["kind"] == kind}
+
+
+def workloads(*values: str) -> dict[str, dict[str, Any]]:
+    found = {**of_kind("Deployment", *values), **of_kind("StatefulSet", *values)}
+    return {name.removeprefix("ps-"): one["spec"]["template"]["spec"] for name, one in found.items()}
+
+
+def environment(pod: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {one["name"]: one for one in pod["containers"][0]["env"]}
+
+
+def test_lint() -> None:
+    done = helm("lint", "--strict", str(CHART))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_workload_for_each_service_with_rights_of_its_own() -> None:
+    assert set(workloads()) == set(RIGHTS)
+    for service, pod in workloads().items():
+        assert environment(pod)["PACTSTREAM_KAFKA_SASL_USERNAME"]["value"] == f"pactstream-{service}"
+        assert importlib.util.find_spec(f"{pod['containers'][0]['args'][0]}.__main__"), service
+
+
+def test_every_variable_is_one_that_the_services_read() -> None:
+    used = {name for pod in workloads().values() for name in environment(pod)}
+    assert used - known_variables() == KEYS
+
+
+def test_a_key_is_with_the_service_that_signs_with_it_and_no_other() -> None:
+    holders = {
+        key: {service for service, pod in workloads().items() if key in environment(pod)} for key in KEYS
+    }
+    assert holders == {
+        "PACTSTREAM_KEY_LEDGER_ED25519": {"sealer"},
+        "PACTSTREAM_KEY_REPORT_ES256": {"oracle"},
+        "PACTSTREAM_KEY_REPORT_ED25519": {"oracle"},
+        "PACTSTREAM_KEY_WEBHOOK": {"oracle", "push"},
+    }
+
+
+def test_secrets_are_references() -> None:
+    for service, pod in workloads().items():
+        for name, one in environment(pod).items():
+            if any(word in name for word in ("PASSWORD", "SECRET", "KEY_", "SHA256")) and "SSL" not in name:
+                assert "valueFrom" in one, (service, name)
+
+
+def test_containers_can_do_little() -> None:
+    pods = [*workloads().values(), of_kind("Job")["ps-setup"]["spec"]["template"]["spec"]]
+    for pod in pods:
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert pod["automountServiceAccountToken"] is False
+        (container,) = pod["containers"]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+
+
+def test_workers_come_back_under_their_names_with_their_state() -> None:
+    workers = of_kind("StatefulSet")
+    assert {name.removeprefix("ps-") for name in workers} == {"evaluator", "sealer", "aggregator", "push"}
+    (claim,) = workers["ps-evaluator"]["spec"]["volumeClaimTemplates"]
+    assert claim["metadata"]["name"] == "state"
+    instance = environment(workloads()["evaluator"])["PACTSTREAM_INSTANCE"]
+    assert instance["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+
+
+def test_probes_and_resources() -> None:
+    for pod in workloads().values():
+        (container,) = pod["containers"]
+        assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+        assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+        assert {"requests", "limits"} <= set(container["resources"])
+    assert workloads()["gateway"]["containers"][0]["readinessProbe"]["httpGet"]["scheme"] == "HTTPS"
+    plain = workloads("secrets.tls=")
+    assert plain["gateway"]["containers"][0]["readinessProbe"]["httpGet"]["scheme"] == "HTTP"
+
+
+def test_network_of_the_oracle_and_of_push() -> None:
+    policies = of_kind("NetworkPolicy")
+    ports = {
+        name.removeprefix("ps-"): {port["port"] for rule in one["spec"]["egress"] for port in rule["ports"]}
+        for name, one in policies.items()
+    }
+    assert ports["oracle"] == {53, 9093, 8443}
+    assert ports["push"] == {53, 9093, 8443, 443}
+    assert ports["gateway"] == {53, 9093, "preflight"}
+    asked = policies["ps-evaluator"]["spec"]["ingress"][-1]
+    (peer,) = asked["from"]
+    assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "gateway"
+
+
+def test_scaling_on_lag() -> None:
+    values = ("autoscaling.enabled=true", "kafka.topicPrefix=eu.")
+    scaled = of_kind("ScaledObject", *values)
+    trigger = scaled["ps-evaluator"]["spec"]["triggers"][0]["metadata"]
+    assert (trigger["consumerGroup"], trigger["topic"]) == ("eu.evaluator", "eu.telemetry.batches")
+    assert {name.removeprefix("ps-") for name in scaled} == {"evaluator", "sealer", "aggregator"}
+    # The autoscaler decides on the number: a fixed one would undo it at each upgrade.
+    assert "replicas" not in of_kind("StatefulSet", *values)["ps-evaluator"]["spec"]
+
+
+def test_disruption_budgets_and_monitors() -> None:
+    assert all(one["spec"]["maxUnavailable"] == 1 for one in of_kind("PodDisruptionBudget").values())
+    monitors = of_kind("ServiceMonitor", "serviceMonitor.enabled=true")
+    assert {name.removeprefix("ps-") for name in monitors} == set(RIGHTS)
+
+
+def test_setup_is_the_operators() -> None:
+    job = of_kind("Job")["ps-setup"]
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    users = {one["name"]: one.get("value") for one in container["env"]}
+    assert users["PACTSTREAM_KAFKA_SASL_USERNAME"] == "pactstream-operator"
+    assert "pactstream topics grant --user-prefix 'pactstream-'" in container["args"][0]
+
+
+@pytest.mark.parametrize(
+    "value", ["kafka.bootstrap=nowhere", "deployment=Ünï", "services.gateway.env.PATH=x", "imaage.tag=1"]
+)
+def test_wrong_values_are_refused(value: str) -> None:
+    done = helm("template", "ps", str(CHART), "--set", value)
+    assert done.returncode != 0
+    assert any(word in done.stderr for word in value.partition("=")[0].split("."))
