@@ -14,7 +14,17 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ingest_gateway import admin, attestations, documented, pacts, preflight, schemas
+from ingest_gateway import (
+    admin,
+    attestations,
+    documented,
+    pacts,
+    page_links,
+    pages,
+    paging_routes,
+    preflight,
+    schemas,
+)
 from ingest_gateway.bodies import BodyGuard
 from ingest_gateway.parts import Parts
 from ingest_gateway.settings import GatewaySettings
@@ -60,6 +70,13 @@ def create_app(parts: Parts, settings: GatewaySettings) -> FastAPI:
     app.include_router(
         attestations.router(parts.access, parts.issuance, parts.write_limiter, settings.gateway_trusted_proxies)
     )
+    if parts.page_links is not None:
+        # Before the pages themselves: `links` is no page's id.
+        app.include_router(
+            page_links.router(parts.page_links, parts.write_limiter, settings.gateway_trusted_proxies)
+        )
+    app.include_router(pages.router(parts.access, parts.pages, parts.write_limiter))
+    app.include_router(paging_routes.router(parts.access, parts.routing))
     app.include_router(schemas.router())
     _describe(app)
     return app

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from evaluator_worker.behaviour.settings import BehaviourSettings
+from evaluator_worker.paging.settings import PagingSettings
 from evaluator_worker.settings import EvaluatorSettings
 from ingest_gateway.settings import GatewaySettings
 from ledger_sealer.settings import SealerSettings
@@ -28,6 +29,7 @@ CLASSES: Final = (
     SealerSettings,
     AggregatorSettings,
     OracleSettings,
+    PagingSettings,
 )
 
 _PREFACE: Final = """\
@@ -43,6 +45,7 @@ _ELSEWHERE: Final = (
     ("PACTSTREAM_KEY_LEDGER_ED25519", "Sealer: its signing key as PEM, in place of a file: [Keys](keys.md)."),
     ("PACTSTREAM_KEY_REPORT_ES256", "Oracle: a signing key as PEM, in place of a file; both or none."),
     ("PACTSTREAM_KEY_REPORT_ED25519", "Oracle: the other one."),
+    ("PACTSTREAM_KEY_PAGING", "Gateway, paging: the paging key in base64, in place of the file `paging.key`."),
     ("PACTSTREAM_API_KEY", "Command line: default of `--key`: [Command line](cli.md)."),
     ("PACTSTREAM_GATEWAY_URL", "Command line: default of `--url` where that is the gateway's."),
     ("PACTSTREAM_ORACLE_URL", "Command line: default of `--url` where that is the oracle's."),

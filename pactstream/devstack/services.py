@@ -1,4 +1,4 @@
-"""The five services as processes of their own on this machine, on top of a running stack."""
+"""The services as processes of their own on this machine, on top of a running stack."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from pactstream.clickhouse import migrate
 from pactstream.devstack import ports
 from pactstream.devstack.supervisor import Program, Supervisor, python_program
 from pactstream.kafka import topics
+from pactstream.paging import keys as paging_keys
 from pactstream.settings import ClickHouseSettings, KafkaSettings
 from pactstream.signing import keys
 from pactstream.webhooks import signature
 
 DEPLOYMENT = "pactstream.local"
 SERVICES = ("ingest_gateway", "evaluator_worker", "ledger_sealer", "score_aggregator", "oracle_api")
+PAGING = "evaluator_worker.paging"
 _START_SECONDS = 60.0
 _http = urllib3.PoolManager(retries=False, timeout=2.0)
 
@@ -51,7 +53,7 @@ class Services:
     environment_of: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     operator: Mapping[str, Any] = field(default_factory=dict, repr=False)
     worker_ports: dict[str, int] = field(
-        default_factory=lambda: {name: ports.free_port() for name in SERVICES[1:4]}
+        default_factory=lambda: {name: ports.free_port() for name in (*SERVICES[1:4], PAGING)}
     )
 
     metrics_ports: dict[str, int] = field(
@@ -101,11 +103,12 @@ class Services:
         for purpose in keys.ALGORITHMS:
             keys.create_keys(self.key_dir, purpose)
         signature.create_key(self.key_dir)
+        paging_keys.create_key(self.key_dir)
         topics.apply(self.kafka, partitions=partitions, replication=1)
         migrate.apply(self.clickhouse)
 
     def environment(self) -> dict[str, str]:
-        """The settings of all five, and of the commands that administer them."""
+        """The settings of all of them, and of the commands that administer them."""
         return {
             "PACTSTREAM_DEPLOYMENT": DEPLOYMENT,
             "PACTSTREAM_INSTANCE": "local",
@@ -124,6 +127,11 @@ class Services:
             "PACTSTREAM_SEALER_PORT": str(self.worker_ports["ledger_sealer"]),
             "PACTSTREAM_AGGREGATOR_PORT": str(self.worker_ports["score_aggregator"]),
             "PACTSTREAM_ORACLE_PORT": str(self.oracle_port),
+            "PACTSTREAM_PAGING_PORT": str(self.worker_ports[PAGING]),
+            "PACTSTREAM_PAGING_GATEWAY_URL": self.gateway_url,
+            "PACTSTREAM_PAGING_ORACLE_URL": self.oracle_url,
+            # Receivers of a development stack are on this machine.
+            "PACTSTREAM_PAGING_ALLOW_PRIVATE": "true",
             **{f"PACTSTREAM_{name}_METRICS_PORT": str(port) for name, port in self.metrics_ports.items()},
             **self.extra_environment,
         }
