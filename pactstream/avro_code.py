@@ -235,7 +235,11 @@ class _Reading:
 
     def _number(self, at: int) -> None:
         self._line(at, "n = d[p]; p += 1")
-        self._line(at, "if n > 127: n, p = more(d, p, n)")
+        # Most numbers of more than one byte have two: the length of a leaf, of a session's name.
+        self._line(at, "if n > 127:")
+        self._line(at + 1, "m = d[p]")
+        self._line(at + 1, "if m < 128: n += (m << 7) - 128; p += 1")
+        self._line(at + 1, "else: n, p = more(d, p, n)")
 
     def _slice(self, method: str, at: int) -> str:
         # A slice stops at the end of the data; `e` does not, which is how a cut is noticed.
