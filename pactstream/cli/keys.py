@@ -30,7 +30,7 @@ _MAX_SIZE_DIGITS = 15
 
 @app.command()
 def new(directory: Directory = Path("keys")) -> None:
-    """Make a deployment's keys: one for the ledger, two for reports, one for webhooks, one for pages."""
+    """Make a deployment's keys: of the ledger, reports, webhooks, pages and the console's sessions."""
     for purpose in _PURPOSES:
         made = keys.create_keys(directory, purpose)
         for key in made:
@@ -43,6 +43,8 @@ def new(directory: Directory = Path("keys")) -> None:
         typer.echo(f"{directory}: new key for webhooks")
     if paging_keys.create_key(directory):
         typer.echo(f"{directory}: new key for pages")
+    if keys.create_secret(directory / keys.CONSOLE_FILE):
+        typer.echo(f"{directory}: new key for the console's sessions")
 
 
 @app.command("list")

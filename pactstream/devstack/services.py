@@ -25,6 +25,7 @@ from pactstream.webhooks import signature
 DEPLOYMENT = "pactstream.local"
 SERVICES = ("ingest_gateway", "evaluator_worker", "ledger_sealer", "score_aggregator", "oracle_api")
 PAGING = "evaluator_worker.paging"
+CONSOLE = "oracle_api.console"
 _START_SECONDS = 60.0
 _http = urllib3.PoolManager(retries=False, timeout=2.0)
 
@@ -44,6 +45,7 @@ class Services:
     clickhouse_port: int
     gateway_port: int
     oracle_port: int
+    console_port: int = field(default_factory=ports.free_port)
     database: str = "pactstream"
     topic_prefix: str = ""
     clickhouse_user: str = "default"
@@ -69,6 +71,11 @@ class Services:
     def oracle_url(self) -> str:
         """Where trust reports come out."""
         return f"http://{ports.LOOPBACK}:{self.oracle_port}"
+
+    @property
+    def console_url(self) -> str:
+        """Where people look, if it is started."""
+        return f"http://{ports.LOOPBACK}:{self.console_port}/console"
 
     @property
     def key_dir(self) -> Path:
@@ -104,6 +111,7 @@ class Services:
             keys.create_keys(self.key_dir, purpose)
         signature.create_key(self.key_dir)
         paging_keys.create_key(self.key_dir)
+        keys.create_secret(self.key_dir / keys.CONSOLE_FILE)
         topics.apply(self.kafka, partitions=partitions, replication=1)
         migrate.apply(self.clickhouse)
 
@@ -132,6 +140,9 @@ class Services:
             "PACTSTREAM_PAGING_ORACLE_URL": self.oracle_url,
             # Receivers of a development stack are on this machine.
             "PACTSTREAM_PAGING_ALLOW_PRIVATE": "true",
+            "PACTSTREAM_CONSOLE_PORT": str(self.console_port),
+            "PACTSTREAM_CONSOLE_METRICS_PORT": "0",
+            "PACTSTREAM_GATEWAY_URL": self.gateway_url,
             **{f"PACTSTREAM_{name}_METRICS_PORT": str(port) for name, port in self.metrics_ports.items()},
             **self.extra_environment,
         }
@@ -143,7 +154,12 @@ class Services:
             ChildFailed: one ended, or was not ready in time; the message has the last error of its log.
         """
         started = [(name, self.supervisor.start(self._program(name))) for name in names]
-        port = {"ingest_gateway": self.gateway_port, "oracle_api": self.oracle_port} | self.worker_ports
+        port = {
+            "ingest_gateway": self.gateway_port,
+            "oracle_api": self.oracle_port,
+            CONSOLE: self.console_port,
+            **self.worker_ports,
+        }
         for name, child in started:
             self.supervisor.wait_ready(child, partial(_ready, port[name]), _START_SECONDS)
             on_ready(name)
