@@ -83,7 +83,7 @@ class Access:
             return self._console_url.lower()
         if host.rpartition(":")[0] not in _LOOPBACK and host not in _LOOPBACK:
             raise Refused(421, "the console answers on loopback only, unless it is told its address")
-        return f"{request.url.scheme}://{host}"
+        return f"{request.scope.get('scheme', 'http')}://{host}"
 
     def check_change(self, request: Request) -> None:
         """Refuse (403) a change that does not come from the console's own pages."""
