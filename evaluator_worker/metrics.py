@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter as Counted
+from functools import cache
 
 from prometheus_client import Counter, Gauge
 
@@ -26,16 +26,29 @@ HOT_AGENTS = Gauge("pactstream_evaluator_hot_agents", "Agents in memory as objec
 AGENT_LOADS = Counter("pactstream_evaluator_agent_loads_total", "Agents read from the store.")
 
 
+_of_verdict = cache(VERDICTS.labels)
+"""The counter of a verdict: finding it by its label costs more than counting."""
+
+
 def count(outcome: Outcome, events: int) -> None:
     """Count one batch of so many events."""
-    # Added up first: finding a metric by its labels costs more than the rest of counting.
-    for label, number in Counted(map(_label, outcome.verdicts)).items():
-        VERDICTS.labels(label).inc(number)
-    REFUSED.inc(len(outcome.refused))
-    DUPLICATES.inc(events - len(outcome.refused) - len(outcome.marks))
-    CROSSINGS.inc(outcome.crossings)
-    RELEASED.inc(outcome.released)
-    DIVERGENCE.inc(outcome.diverged)
+    taken: dict[str, int] = {}
+    for verdict in outcome.verdicts:
+        label = _label(verdict)
+        taken[label] = taken.get(label, 0) + 1
+    for label, number in taken.items():
+        _of_verdict(label).inc(number)
+    # Most batches have none of what follows.
+    if duplicates := events - len(outcome.refused) - len(outcome.marks):
+        DUPLICATES.inc(duplicates)
+    for counter, number in (
+        (REFUSED, len(outcome.refused)),
+        (CROSSINGS, outcome.crossings),
+        (RELEASED, outcome.released),
+        (DIVERGENCE, outcome.diverged),
+    ):
+        if number:
+            counter.inc(number)
 
 
 def _label(verdict: Verdict) -> str:
