@@ -4,26 +4,19 @@ from __future__ import annotations
 
 from functools import cache
 
-from prometheus_client import Counter, Gauge
-
 from evaluator_worker.judging import Outcome
+from pactstream import metrics
 from pactstream.pacts import Verdict
 
-VERDICTS = Counter("pactstream_verdicts_total", "Calls judged, by verdict.", ["verdict"])
-DUPLICATES = Counter("pactstream_duplicate_events_total", "Events left out: judged before under the same id.")
-REFUSED = Counter("pactstream_refused_events_total", "Events put in the dead letter queue one by one.")
-CROSSINGS = Counter("pactstream_window_crossings_total", "Windows that a call took beyond their limit.")
-PREFLIGHTS = Counter(
-    "pactstream_evaluator_preflights_total", "Pre-flight questions answered, or not.", ["answer"]
-)
-RELEASED = Counter("pactstream_holds_released_total", "Holds that their call has taken up.")
-
-DIVERGENCE = Counter(
-    "pactstream_evaluator_divergence_total",
-    "Calls that, taken alone, are judged otherwise here than by the gateway: always a fault.",
-)
-HOT_AGENTS = Gauge("pactstream_evaluator_hot_agents", "Agents in memory as objects.")
-AGENT_LOADS = Counter("pactstream_evaluator_agent_loads_total", "Agents read from the store.")
+VERDICTS = metrics.counter("pactstream_verdicts_total")
+DUPLICATES = metrics.counter("pactstream_duplicate_events_total")
+REFUSED = metrics.counter("pactstream_refused_events_total")
+CROSSINGS = metrics.counter("pactstream_window_crossings_total")
+PREFLIGHTS = metrics.counter("pactstream_evaluator_preflights_total")
+RELEASED = metrics.counter("pactstream_holds_released_total")
+DIVERGENCE = metrics.counter("pactstream_evaluator_divergence_total")
+HOT_AGENTS = metrics.gauge("pactstream_evaluator_hot_agents")
+AGENT_LOADS = metrics.counter("pactstream_evaluator_agent_loads_total")
 
 
 _of_verdict = cache(VERDICTS.labels)

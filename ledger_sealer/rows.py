@@ -159,6 +159,6 @@ def _events_or_none(value: bytes | None) -> list[Event]:
 
 def _sealable_or_none(value: bytes | None) -> list[Event]:
     try:
-        return sealable(value)
+        return sealable(value).events
     except InvalidInput:
         return []

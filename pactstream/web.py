@@ -13,12 +13,11 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from prometheus_client import Counter, Histogram
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from throttled import MemoryStore, Throttled, per_min
 
-from pactstream import clock, ids
+from pactstream import clock, ids, metrics
 from pactstream.errors import Backpressure, Detail, InvalidInput, PactstreamError, Retryable
 
 CODES = {
@@ -51,10 +50,8 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _log = logging.getLogger(__name__)
 
-_REQUESTS = Counter("pactstream_http_requests_total", "Requests answered.", ["method", "route", "status"])
-_SECONDS = Histogram(
-    "pactstream_http_request_seconds", "From a request's head to the head of its answer.", ["method", "route"]
-)
+_REQUESTS = metrics.counter("pactstream_http_requests_total")
+_SECONDS = metrics.histogram("pactstream_http_request_seconds")
 
 
 class Refused(PactstreamError):

@@ -12,11 +12,10 @@ from email.message import EmailMessage
 from typing import Final
 
 import msgspec
-from prometheus_client import Counter, Histogram
 
 from evaluator_worker.paging.rendering import Message, render
 from evaluator_worker.paging.telling import FALLBACK, UNDELIVERED, send
-from pactstream import clock
+from pactstream import clock, metrics
 from pactstream.errors import InvalidInput
 from pactstream.kafka import topics
 from pactstream.kafka.records import Emit
@@ -33,12 +32,8 @@ ALARM_ATTEMPTS: Final = 3
 
 _MAX_PAGES = 10_000
 _STATES: Final = {"delivered": "delivered", "failed": "retrying", "given_up": "failed"}
-_DELIVERIES = Counter("pactstream_page_deliveries_total", "Attempts to deliver a page.", ["kind", "outcome"])
-_SECONDS = Histogram(
-    "pactstream_page_delivery_seconds",
-    "From the decision to tell to the receiver's answer.",
-    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 3_600),
-)
+_DELIVERIES = metrics.counter("pactstream_page_deliveries_total")
+_SECONDS = metrics.histogram("pactstream_page_delivery_seconds")
 
 NOTHING_TO_SAY: Final = Answer(204, "nothing to be said")
 

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from prometheus_client import Counter
-
-from pactstream import canonical, clock
+from pactstream import canonical, clock, metrics
 from pactstream.errors import InvalidInput
 from pactstream.kafka import letters, topics
 from pactstream.kafka.records import Emit, Record
@@ -21,9 +19,7 @@ FALLBACK: Final = "fallback"
 """In the place of a route's id: the operator's route, for pages that reach nobody."""
 LINKED: Final = ("acknowledge", "accept", "block", "rotate")
 
-UNDELIVERED = Counter(
-    "pactstream_pages_undelivered", "Pages that reach nobody: no route takes them, or all fail."
-)
+UNDELIVERED = metrics.counter("pactstream_pages_undelivered_total")
 
 
 class Routes(Protocol):

@@ -13,13 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from prometheus_client import Counter
-
 from evaluator_worker.paging import memory as memories
 from evaluator_worker.paging.calls import Event, read_event, shown_violations, values_of
 from evaluator_worker.paging.memory import MORE, AgentMemory, place_of
 from evaluator_worker.paging.telling import Teller
-from pactstream import avro, clock
+from pactstream import avro, clock, metrics
 from pactstream.errors import Fatal, InvalidInput
 from pactstream.kafka import topics
 from pactstream.kafka.records import Emit, Record, Task
@@ -35,8 +33,8 @@ SYSTEM: Final = "pactstream"
 _MAX_HOT = 2_000
 _SWEPT_AT_ONCE = 50
 _log = logging.getLogger(__name__)
-_PAGES = Counter("pactstream_pages_opened_total", "Pages opened.")
-_REPEATS = Counter("pactstream_pages_repeated_total", "Violations counted on a page that was open already.")
+_PAGES = metrics.counter("pactstream_pages_opened_total")
+_REPEATS = metrics.counter("pactstream_pages_repeated_total")
 
 Expected = Callable[[str, int, str, str, str | None], Any]
 """What a pact's version demands: given its id, version, parameter path, rule and tool."""

@@ -29,9 +29,8 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
-from prometheus_client import Counter
 
-from pactstream import clock
+from pactstream import clock, metrics
 from pactstream.errors import InvalidInput
 from pactstream.kafka import config, letters, topics
 from pactstream.kafka.records import Emit, Headers, Record
@@ -48,7 +47,7 @@ _POLL_SECONDS = 0.02
 _IDLE_SECONDS = 0.25
 _FLUSH_SECONDS = 10.0
 _log = logging.getLogger(__name__)
-_ATTEMPTS = Counter("pactstream_webhook_attempts_total", "Attempts to deliver a notice.", ["outcome"])
+_ATTEMPTS = metrics.counter("pactstream_webhook_attempts_total")
 
 Outcome: TypeAlias = Literal["delivered", "failed", "given_up"]
 _Place = tuple[int, bytes]  # partition and key
