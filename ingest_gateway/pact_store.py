@@ -42,21 +42,13 @@ class PactStore:
         """
         return self._write(tenant_id, str(uuid7()), document, created_by, must_exist=False)
 
-    def add_version(
-        self,
-        tenant_id: str,
-        pact_id: str,
-        document: bytes,
-        created_by: str,
-        *,
-        base_version: int | None = None,
-    ) -> Written:
-        """Bring a document into force for an existing pact; with `base_version`, only after that one.
+    def add_version(self, tenant_id: str, pact_id: str, document: bytes, created_by: str) -> Written:
+        """Bring a document into force for an existing pact.
 
         Raises:
-            Refused: 404 no such pact of this tenant; 409 another version than that is in force; and as `put`.
+            Refused: 404 no such pact of this tenant; and as `put`.
         """
-        return self._write(tenant_id, pact_id, document, created_by, must_exist=True, base_version=base_version)
+        return self._write(tenant_id, pact_id, document, created_by, must_exist=True)
 
     def put(self, tenant_id: str, pact_id: str, document: bytes, created_by: str) -> Written:
         """Bring a document into force under a given id: the first version, a new one, or nothing to do.
@@ -88,14 +80,7 @@ class PactStore:
         return found
 
     def _write(
-        self,
-        tenant_id: str,
-        pact_id: str,
-        document: bytes,
-        created_by: str,
-        *,
-        must_exist: bool,
-        base_version: int | None = None,
+        self, tenant_id: str, pact_id: str, document: bytes, created_by: str, *, must_exist: bool
     ) -> Written:
         try:
             pact = parse_pact(document)
@@ -113,8 +98,6 @@ class PactStore:
             if latest is not None and latest.hash == pact.hash:
                 written.append(Written(latest, created=False))
                 return []
-            if base_version is not None and latest is not None and latest.version != base_version:
-                raise Refused(409, f"the pact has changed: version {latest.version} is in force")
             self._check(tenant_id, pact)
             number = 1 if latest is None else latest.version + 1
             version = _version(pact, tenant_id, pact_id, number, created_by)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -34,15 +34,8 @@ def events_of(value: bytes | None) -> list[Event]:
     return events
 
 
-class Sealable(NamedTuple):
-    """The events of one record, and when they arrived at the gateway."""
-
-    received_at_micros: int
-    events: list[Event]
-
-
-def sealable(value: bytes | None) -> Sealable:
-    """What is in one record, each event fit to be sealed and to be written to every table.
+def sealable(value: bytes | None) -> list[Event]:
+    """The events of one record, each fit to be sealed and to be written to every table.
 
     Raises:
         InvalidInput: it is no batch, a leaf is not what the batch says of it, or an opening opens nothing.
@@ -51,7 +44,7 @@ def sealable(value: bytes | None) -> Sealable:
     events: list[Event] = batch["events"]
     for event in events:
         _check(batch["agent_id"], event)
-    return Sealable(batch["received_at_micros"], events)
+    return events
 
 
 def openings_of(event: Event) -> dict[str, Opening]:

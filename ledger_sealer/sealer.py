@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
-from ledger_sealer import metrics
 from ledger_sealer.batch import sealable
 from pactstream import avro, clock
 from pactstream.errors import Fatal, InvalidInput
@@ -20,8 +18,6 @@ from pactstream.kafka.records import Emit, Record, Task
 from pactstream.ledger import merkle, segment
 from pactstream.ledger.note import NoteSigner
 from pactstream.ledger.segment import ChainEnd, SealedSegment
-
-_NEVER: Final = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +48,6 @@ class SealerTask(Task):
         self._tree = merkle.Frontier()
         self._end = segment.CHAIN_START
         self._next_offset = 0
-        self._oldest_micros = _NEVER
 
     def restore(self, key: bytes, value: bytes | None) -> None:
         """Take one record of the changelog; the last one counts.
@@ -80,12 +75,11 @@ class SealerTask(Task):
             Fatal: the record was sealed before, or the state is not that of what was published.
         """
         self._check_place(record)
-        batch = sealable(record.value)
-        for event in batch.events:
+        events = sealable(record.value)
+        for event in events:
             self._tree.append(merkle.leaf_hash(event["leaf"]))
         self._next_offset = record.offset + 1
-        self._oldest_micros = min(self._oldest_micros, batch.received_at_micros)
-        return len(batch.events)
+        return len(events)
 
     def flush(self, emit: Emit) -> None:
         """Close the segment: everything since the last one. Without a leaf there is none to close."""
@@ -105,8 +99,6 @@ class SealerTask(Task):
             signers=[self._log.signer],
         )
         self._end = sealed.chain_end
-        metrics.SEAL_SECONDS.observe((sealed_at_micros - self._oldest_micros) / clock.MICROS_PER_SECOND)
-        self._oldest_micros = _NEVER
         self._write(sealed, sealed_at_micros, emit)
 
     def _check_place(self, record: Record) -> None:

@@ -10,11 +10,7 @@ from oracle_api.state import Event, Share
 
 
 def violations(agent_id: str, events: Sequence[Event], *, limit: int, deployment: str) -> dict[str, Any]:
-    """A page of violating calls, newest first, each with its place in the ledger.
-
-    `limit` is the page's; that there are more events than that says that there is a next one.
-    """
-    shown = events[:limit]
+    """A page of violating calls, newest first, each with its place in the ledger; `limit` is the page's."""
     return {
         "agentId": agent_id,
         "violations": [
@@ -24,10 +20,10 @@ def violations(agent_id: str, events: Sequence[Event], *, limit: int, deployment
                 "log": report.origin(deployment, one.log),
                 "leafIndex": one.leaf_index,
             }
-            for one in shown
+            for one in events
         ],
         # Sequence numbers never change, so a page is the same whatever happened since.
-        "nextCursor": str(shown[-1].sequence) if len(events) > limit else None,
+        "nextCursor": str(events[-1].sequence) if len(events) == limit else None,
     }
 
 

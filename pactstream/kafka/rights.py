@@ -62,6 +62,17 @@ RIGHTS: Final = {
         groups=("evaluator",),
         transactions=("evaluator-",),
     ),
+    "behaviour": Rights(
+        reads=(t.EVALUATED, t.BEHAVIOUR_STATE),
+        writes=(t.WINDOWS, t.BEHAVIOUR_STATE, t.EVALUATED + ".dlq"),
+        groups=("behaviour",),
+        transactions=("behaviour-",),
+    ),
+    "anomaly": Rights(
+        reads=(t.WINDOWS, t.ANOMALY_STATE, t.ANOMALIES),
+        writes=(t.ANOMALY_STATE, t.ANOMALIES),
+        groups=("anomaly", "anomaly-projector"),
+    ),
     "sealer": Rights(
         reads=(t.EVALUATED, t.CHECKPOINTS, t.SEALER_STATE, t.PACTS),
         writes=(t.CHECKPOINTS, t.SEALER_STATE, t.EVALUATED + ".dlq"),

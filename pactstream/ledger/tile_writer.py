@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Self
 
 from pactstream.ledger import merkle
-from pactstream.ledger.tile_reader import TileReader, frontier_of
+from pactstream.ledger.tile_reader import TileReader
 from pactstream.ledger.tiles import (
     ENTRIES,
     SEGMENTS,
@@ -25,7 +25,7 @@ class TileWriter:
     """The right edge of a log's tiles: what is not yet in a full one."""
 
     def __init__(self) -> None:
-        self.size = 0
+        self.tree = merkle.Frontier()
         self._entries: list[bytes] = []
         self._hashes: list[list[bytes]] = [[]]
 
@@ -37,7 +37,7 @@ class TileWriter:
         """
         reader = TileReader(fetch, size, root)
         writer = cls()
-        writer.size = size
+        writer.tree = reader.frontier()
         writer._hashes = [reader.partial(level) for level in range(reader.levels)] or [[]]
         width = size % TILE_WIDTH
         if width:
@@ -46,11 +46,7 @@ class TileWriter:
             )
         return writer
 
-    def root(self) -> bytes:
-        """The root hash of the tree as it stands."""
-        return frontier_of(self.size, self._hashes).root()
-
-    def extend(self, entries: Sequence[bytes]) -> Iterator[Published]:
+    def extend(self, entries: Iterable[bytes]) -> Iterator[Published]:
         """Append entries; the bundles and tiles that they fill. Iterate to the end.
 
         Each file's content depends on the entries alone, so writing it again changes nothing.
@@ -58,19 +54,17 @@ class TileWriter:
         Raises:
             TileError: an entry is longer than a bundle can hold.
         """
-        taken = 0
-        while taken < len(entries):
-            chunk = entries[taken : taken + TILE_WIDTH - len(self._entries)]
-            self._entries += chunk
-            self._hashes[0] += map(merkle.leaf_hash, chunk)
-            taken += len(chunk)
-            self.size += len(chunk)
+        for entry in entries:
+            self._entries.append(entry)
+            hashed = merkle.leaf_hash(entry)
+            self.tree.append(hashed)
+            self._hashes[0].append(hashed)
             if len(self._entries) == TILE_WIDTH:
                 yield from self._full()
 
     def edge(self) -> Iterator[Published]:
         """The partial bundle and tiles of the tree as it stands: what a checkpoint needs besides full ones."""
-        size = self.size
+        size = self.tree.size
         if self._entries:
             path = TilePath(ENTRIES, size // TILE_WIDTH, len(self._entries))
             yield Published(str(path), encode_bundle(self._entries))
@@ -80,7 +74,7 @@ class TileWriter:
                 yield Published(str(path), b"".join(hashes))
 
     def _full(self) -> Iterator[Published]:
-        index = self.size // TILE_WIDTH - 1
+        index = self.tree.size // TILE_WIDTH - 1
         yield Published(str(TilePath(ENTRIES, index)), encode_bundle(self._entries))
         self._entries = []
         level = 0

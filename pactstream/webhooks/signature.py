@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from pactstream.errors import InvalidInput
-from pactstream.signing.keys import create_secret, load_secret
+from pactstream.signing.keys import SigningKeyError, read_private, store_private
 
 FILE: Final = "webhook.key"
 VARIABLE: Final = "PACTSTREAM_KEY_WEBHOOK"
 TOLERANCE_SECONDS: Final = 300
 """How far a receiver lets the timestamp be from its own clock."""
 
+_KEY_BYTES = 32
 _PREFIX = "whsec_"
 
 
@@ -35,7 +37,11 @@ def create_key(directory: Path) -> bool:
     Raises:
         SigningKeyError: it cannot be stored.
     """
-    return create_secret(directory / FILE)
+    path = directory / FILE
+    if path.exists():
+        return False
+    store_private(path, b64encode(secrets.token_bytes(_KEY_BYTES)) + b"\n", overwrite=False)
+    return True
 
 
 def load_key(directory: Path, environ: Mapping[str, str]) -> bytes:
@@ -44,7 +50,15 @@ def load_key(directory: Path, environ: Mapping[str, str]) -> bytes:
     Raises:
         SigningKeyError: it is missing, readable by others, or malformed.
     """
-    return load_secret(directory / FILE, VARIABLE, environ)
+    given = environ.get(VARIABLE)
+    text = given.encode() if given else read_private(directory / FILE)
+    try:
+        key = b64decode(text.strip(), validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != _KEY_BYTES:
+        raise SigningKeyError(f"{VARIABLE if given else FILE} does not hold {_KEY_BYTES} bytes in base64")
+    return key
 
 
 def secret_of(key: bytes, subscription_id: str) -> bytes:

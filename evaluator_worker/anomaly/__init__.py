@@ -1,0 +1,1 @@
+"""Drift of one agent in one tenant, found in `behaviour.windows`."""
