@@ -6,7 +6,9 @@ STAMP := $(VENV)/.installed
 BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
-.PHONY: demo dev test lint format lock clean bench bench-latency tools
+WEB := oracle_api/console/web
+
+.PHONY: demo dev test lint format lock console clean bench bench-latency tools
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	@python3 -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Pactstream needs Python 3.11 or later; python3 is " + sys.version.split()[0])'
@@ -31,6 +33,7 @@ lint: $(STAMP) ## formatting, style, types, layers
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-cache
+	@if test -d $(WEB)/node_modules; then cd $(WEB) && npm run --silent check; fi
 
 format: $(STAMP)
 	$(VENV)/bin/ruff format .
@@ -64,5 +67,8 @@ bench-latency: $(STAMP) ## acknowledgement to trust report, p50 and p99
 tools: $(STAMP) ## helm, from source, for the tests of the chart
 	GOBIN=$(abspath $(VENV)/bin) go install helm.sh/helm/v3/cmd/helm@v3.19.0
 
+console: ## the console's pages, from oracle_api/console/web to what is committed and shipped; needs Node 20
+	cd $(WEB) && npm ci --no-audit --no-fund && npm run --silent check && npm run --silent build
+
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .pactstream
+	rm -rf $(WEB)/node_modules $(VENV) $(BENCH_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .pactstream

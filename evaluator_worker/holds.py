@@ -16,7 +16,7 @@ its owner cancels.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from heapq import heappop, heappush
@@ -184,6 +184,11 @@ class Holds(Restored):
             if (hold.pact_id, hold.tool) == (pact_id, tool):
                 return self.remove(hold.key)
         return False
+
+    def forget(self, agent_id: str, whose: Callable[[Hold], bool]) -> int:
+        """Give back all of an agent's holds of which `whose` is true; how many."""
+        held = [hold for hold in self._holds.values() if hold.agent_id == agent_id and whose(hold)]
+        return sum(self.remove(hold.key) for hold in held)
 
     def lapse(self, settled_micros: int) -> None:
         """Give back what has lapsed, where all that arrived before `settled_micros` has been judged.

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from evaluator_worker import crossings, stated
 from evaluator_worker.agent import ID_BYTES, AgentState
-from evaluator_worker.holds import Holds, name_of
+from evaluator_worker.holds import Hold, Holds, name_of
 from pactstream import clock
 from pactstream.errors import InvalidInput, Retryable
 from pactstream.kafka import topics
@@ -42,6 +42,8 @@ class Pacts(Protocol):
     def compiled(  # noqa: D102 - the class says it
         self, pact_id: str, version: int, *, timeout_seconds: float = 0
     ) -> CompiledPact | None: ...
+
+    def owner(self, pact_id: str, version: int) -> str | None: ...  # noqa: D102
 
 
 @dataclass(slots=True)
@@ -129,6 +131,9 @@ class _Desk:
         if pact is None or event["type"] != "tool_call":
             evaluated, outcome.head = self._written(index, event, None, outcome.head)
             outcome.events.append(evaluated)
+            if event["type"] == "page" and event["outcome"] == "rotated":
+                # Whoever had the agent's keys had its reservations too.
+                outcome.released += self._holds.forget(self._agent_id, self._is_tenants)
             return
         if pact.stateful:
             judgement = self._weighed(event_id, event, pact)
@@ -154,6 +159,9 @@ class _Desk:
         name = name_of(self._tenant_id, event["reservation_id"])
         pact_id, tool = event["pact_id"], event["tool"] or ""
         outcome.released += self._holds.release(self._agent_id, name, pact_id=pact_id, tool=tool)
+
+    def _is_tenants(self, hold: Hold) -> bool:
+        return self._pacts.owner(hold.pact_id, hold.pact_version) == self._tenant_id
 
     def _with_crossings(
         self, index: int, call: dict[str, Any], judgement: Judgement, head: AgentHead

@@ -33,11 +33,16 @@ class _Model(BaseModel):
 
 
 class TenantBody(_Model):
-    """A tenant's properties. Paging routes are URLs or addresses that critical violations go to."""
+    """A tenant's properties."""
 
     name: Name = Field(examples=["Acme"])
     owners: list[Contact] = Field([], max_length=_MAX_CONTACTS, examples=[["ops@acme.example"]])
-    paging_routes: list[Contact] = Field([], max_length=_MAX_CONTACTS)
+    paging_routes: list[Contact] = Field(
+        [],
+        max_length=_MAX_CONTACTS,
+        description="Contacts, for people to read. Pages go to `/api/v1/paging/routes`.",
+    )
+    approvals: int = Field(1, ge=1, le=2, description="How many keys must agree before a page loosens a pact.")
 
 
 class AgentBody(_Model):
@@ -92,6 +97,7 @@ class TenantView(_Model):
     created_at: str
     owners: list[str]
     paging_routes: list[str]
+    approvals: int
     agents: list[AgentView]
 
 
@@ -192,7 +198,13 @@ def _keys(routes: APIRouter, tenancy: Tenancy) -> None:
 
 
 def _put(tenancy: Tenancy, tenant_id: UUID, body: TenantBody) -> tuple[Tenant, bool]:
-    return tenancy.put(tenant_id, name=body.name, owners=body.owners, paging_routes=body.paging_routes)
+    return tenancy.put(
+        tenant_id,
+        name=body.name,
+        owners=body.owners,
+        paging_routes=body.paging_routes,
+        approvals=body.approvals,
+    )
 
 
 def _tenant(tenant: Tenant) -> TenantView:
@@ -203,6 +215,7 @@ def _tenant(tenant: Tenant) -> TenantView:
         created_at=clock.to_iso(tenant.created_at_micros),
         owners=list(tenant.owners),
         paging_routes=list(tenant.paging_routes),
+        approvals=tenant.approvals,
         agents=[_agent(one) for one in tenant.agents.values()],
     )
 

@@ -14,8 +14,18 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ingest_gateway import admin, attestations, documented, pacts, preflight, schemas
-from ingest_gateway.bodies import BodyGuard
+from ingest_gateway import (
+    admin,
+    attestations,
+    documented,
+    pacts,
+    page_links,
+    pages,
+    paging_routes,
+    preflight,
+    schemas,
+)
+from ingest_gateway.bodies import BodyGuard, Room
 from ingest_gateway.parts import Parts
 from ingest_gateway.settings import GatewaySettings
 from ingest_gateway.telemetry import PATH, Telemetry
@@ -33,7 +43,14 @@ def create_app(parts: Parts, settings: GatewaySettings) -> FastAPI:
         # Requests are finished by now: what is left is to send what is queued and let go of Kafka.
         await anyio.to_thread.run_sync(parts.close)
 
-    app = FastAPI(
+    telemetry = Telemetry(parts.access, parts.pacts, parts.publisher, parts.events_limiter)
+    limits: dict[str, Any] = {
+        "max_bytes": settings.gateway_max_body_bytes,
+        "timeout_seconds": settings.gateway_body_timeout_seconds,
+        "room": Room(settings.gateway_buffer_bytes),
+    }
+    app = _Gateway(
+        hot=web.Envelope(BodyGuard(_Hot(telemetry), **limits)),
         title="Pactstream ingest",
         version=__version__,
         summary="Behavioural events in, verdicts out; pacts, agents and keys.",
@@ -41,17 +58,10 @@ def create_app(parts: Parts, settings: GatewaySettings) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    telemetry = Telemetry(parts.access, parts.pacts, parts.publisher, parts.events_limiter)
-    app.add_middleware(_Shortcut, telemetry=telemetry)
-    app.add_middleware(
-        BodyGuard,
-        max_bytes=settings.gateway_max_body_bytes,
-        timeout_seconds=settings.gateway_body_timeout_seconds,
-        buffer_bytes=settings.gateway_buffer_bytes,
-    )
+    app.add_middleware(BodyGuard, **limits)
     web.install(app, parts.ready)
     app.add_exception_handler(ClientDisconnect, _gone)
-    # For every other method, which is 405: `_Shortcut` takes each POST.
+    # For every other method, which is 405: `_Hot` takes each POST.
     app.router.routes.append(_NamedRoute(PATH, telemetry.post, methods=["POST"]))
     app.include_router(preflight.router(parts.access, parts.pacts, parts.evaluators, parts.preflight_limiter))
     app.include_router(pacts.router(parts.access, parts.store, parts.write_limiter))
@@ -60,32 +70,50 @@ def create_app(parts: Parts, settings: GatewaySettings) -> FastAPI:
     app.include_router(
         attestations.router(parts.access, parts.issuance, parts.write_limiter, settings.gateway_trusted_proxies)
     )
+    if parts.page_links is not None:
+        # Before the pages themselves: `links` is no page's id.
+        app.include_router(
+            page_links.router(parts.page_links, parts.write_limiter, settings.gateway_trusted_proxies)
+        )
+    app.include_router(pages.router(parts.access, parts.pages, parts.write_limiter))
+    app.include_router(paging_routes.router(parts.access, parts.routing))
     app.include_router(schemas.router())
     _describe(app)
     return app
 
 
-class _Shortcut:
+class _Gateway(FastAPI):
     """Takes batches of events past the layers of FastAPI, which cost more than a small batch itself."""
 
-    def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
-        self._app = app
-        self._post = telemetry.post
+    def __init__(self, *, hot: ASGIApp, **options: Any) -> None:
+        super().__init__(**options)
+        self._hot = hot
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        hot = scope["type"] == "http" and scope["method"] == "POST" and scope["path"] == PATH
+        await (self._hot if hot else super().__call__)(scope, receive, send)
+
+
+class _Hot:
+    """Batches of events, answered as the route would."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._take = telemetry.take
         self._route = _NamedRoute(PATH, telemetry.post, methods=["POST"])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] != PATH:
-            await self._app(scope, receive, send)
-            return
         scope["route"] = self._route
         request = Request(scope, receive)
         try:
-            response = await self._post(request)
+            status, content = await self._take(request)
         except (PactstreamError, HTTPException) as error:
-            response = await web.error_answer(request, error)
+            await (await web.error_answer(request, error))(scope, receive, send)
         except ClientDisconnect as error:
-            response = await _gone(request, error)
-        await response(scope, receive, send)
+            await (await _gone(request, error))(scope, receive, send)
+        else:
+            headers = [(b"content-length", b"%d" % len(content)), (b"content-type", b"application/json")]
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": content})
 
 
 class _NamedRoute(Route):

@@ -40,26 +40,42 @@ class _Decoder(Protocol):
     def decompress(self, data: bytes, max_length: int = ..., /) -> bytes: ...
 
 
+class Room:
+    """What all bodies that requests under way have read may take together."""
+
+    def __init__(self, buffer_bytes: int) -> None:
+        self._left = buffer_bytes
+
+    def take(self, count: int) -> None:
+        """So many bytes. Raises HTTPException: 503, there is no room for them."""
+        if count > self._left:
+            raise HTTPException(503, "too many bodies at once; try again", retry_after(1))
+        self._left -= count
+
+    def give_back(self, count: int) -> None:
+        """So many bytes."""
+        self._left += count
+
+
 class BodyGuard:
     """ASGI middleware that holds every body to the limits.
 
     `max_bytes` holds for the body as sent and as decompressed, `timeout_seconds` from its first read to its
-    end, `buffer_bytes` for all bodies that requests under way have read.
+    end, `room` for all bodies that requests under way have read.
     """
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int, timeout_seconds: float, buffer_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, max_bytes: int, timeout_seconds: float, room: Room) -> None:
         self._app = app
         self._max_bytes = max_bytes
         self._timeout_seconds = timeout_seconds
-        self._buffer_bytes = buffer_bytes
-        self._buffered = 0
+        self._room = room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application with a guarded `receive`."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body(Headers(scope=scope), receive, self._max_bytes, self._timeout_seconds, self._reserve)
+        body = _Body(Headers(scope=scope), receive, self._max_bytes, self._timeout_seconds, self._room.take)
 
         async def send_after_body(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -69,12 +85,7 @@ class BodyGuard:
         try:
             await self._app(scope, body.receive, send_after_body)
         finally:
-            self._buffered -= body.buffered
-
-    def _reserve(self, count: int) -> None:
-        if self._buffered + count > self._buffer_bytes:
-            raise HTTPException(503, "too many bodies at once; try again", retry_after(1))
-        self._buffered += count
+            self._room.give_back(body.buffered)
 
 
 class _Body:

@@ -42,13 +42,21 @@ class PactStore:
         """
         return self._write(tenant_id, str(uuid7()), document, created_by, must_exist=False)
 
-    def add_version(self, tenant_id: str, pact_id: str, document: bytes, created_by: str) -> Written:
-        """Bring a document into force for an existing pact.
+    def add_version(
+        self,
+        tenant_id: str,
+        pact_id: str,
+        document: bytes,
+        created_by: str,
+        *,
+        base_version: int | None = None,
+    ) -> Written:
+        """Bring a document into force for an existing pact; with `base_version`, only after that one.
 
         Raises:
-            Refused: 404 no such pact of this tenant; and as `put`.
+            Refused: 404 no such pact of this tenant; 409 another version than that is in force; and as `put`.
         """
-        return self._write(tenant_id, pact_id, document, created_by, must_exist=True)
+        return self._write(tenant_id, pact_id, document, created_by, must_exist=True, base_version=base_version)
 
     def put(self, tenant_id: str, pact_id: str, document: bytes, created_by: str) -> Written:
         """Bring a document into force under a given id: the first version, a new one, or nothing to do.
@@ -80,7 +88,14 @@ class PactStore:
         return found
 
     def _write(
-        self, tenant_id: str, pact_id: str, document: bytes, created_by: str, *, must_exist: bool
+        self,
+        tenant_id: str,
+        pact_id: str,
+        document: bytes,
+        created_by: str,
+        *,
+        must_exist: bool,
+        base_version: int | None = None,
     ) -> Written:
         try:
             pact = parse_pact(document)
@@ -98,6 +113,8 @@ class PactStore:
             if latest is not None and latest.hash == pact.hash:
                 written.append(Written(latest, created=False))
                 return []
+            if base_version is not None and latest is not None and latest.version != base_version:
+                raise Refused(409, f"the pact has changed: version {latest.version} is in force")
             self._check(tenant_id, pact)
             number = 1 if latest is None else latest.version + 1
             version = _version(pact, tenant_id, pact_id, number, created_by)

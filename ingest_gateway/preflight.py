@@ -19,11 +19,12 @@ from pactstream.control.pacts import PactBook
 from pactstream.errors import Detail, InvalidInput
 from pactstream.events.model import SessionId, ToolName
 from pactstream.events.parse import fault_detail, params_faults, strict_fault
-from pactstream.pacts import CompiledPact, Severity, Verdict
+from pactstream.pacts import CompiledPact, Severity, Verdict, Violation
 from pactstream.preflight.wire import ReadAnswer, Reservation, Reserve
 from pactstream.web import RateLimiter, Refused
 
 MAX_TTL_SECONDS = 3_600
+AGENT_PAUSED = "agent_paused"
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
@@ -45,6 +46,7 @@ class _Answer(msgspec.Struct, rename="camel"):
     validation: Verdict | msgspec.Raw
     as_of: str | UnsetType = UNSET
     reservation: Reservation | UnsetType | None = UNSET
+    reason: str | UnsetType = UNSET
 
 
 def router(access: Access, pacts: PactBook, evaluators: Evaluators, limiter: RateLimiter) -> APIRouter:
@@ -74,6 +76,9 @@ def router(access: Access, pacts: PactBook, evaluators: Evaluators, limiter: Rat
         limiter.check(principal.key.key_id)
         require_json(request)
         call = _decode(await request.body())
+        if _is_paused(principal, str(call.agent_id)):
+            metrics.PREFLIGHTS.labels("paused").inc()
+            return Response(_ENCODER.encode(_paused(str(pact_id), pacts)), media_type="application/json")
         compiled = _pact(call, str(pact_id), principal, pacts)
         answer, label = await _answered(evaluators, call, compiled, principal)
         metrics.PREFLIGHTS.labels(label).inc()
@@ -103,6 +108,27 @@ def router(access: Access, pacts: PactBook, evaluators: Evaluators, limiter: Rat
             raise Refused(404, "there is no such reservation: it was used, cancelled or has lapsed")
 
     return routes
+
+
+def _is_paused(principal: Principal, agent_id: str) -> bool:
+    agent = principal.tenant.agents.get(agent_id)
+    return agent is not None and agent.status == "paused"
+
+
+def _paused(pact_id: str, pacts: PactBook) -> _Answer:
+    """No to every call, in a form that whoever blocks on any severity understands."""
+    found = pacts.latest(pact_id)
+    violation = Violation("", AGENT_PAUSED, "critical", None, "an active agent", "The agent is paused.")
+    verdict = Verdict(
+        False,
+        True,
+        pact_id,
+        0 if found is None else found.version,
+        "" if found is None else found.hash,
+        "critical",
+        (violation,),
+    )
+    return _Answer(False, verdict, reason=AGENT_PAUSED)
 
 
 async def _answered(

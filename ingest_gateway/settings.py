@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field
 
 from pactstream.events.parse import MAX_EVENTS
@@ -62,6 +64,12 @@ class GatewaySettings(ServiceSettings, PreflightSettings):
     )
     gateway_failures_per_minute: int = Field(
         60, ge=1, description="Gateway: failed authentications a minute of one address; beyond, 429 for 401."
+    )
+    key_dir: Path = Field(Path("keys"), description="Directory of the signing keys.")
+    paging_allow_private: bool = Field(
+        False,
+        description="Paging: also deliver to http and to addresses of private networks; for development, or "
+        "where all tenants are your own.",
     )
     gateway_trusted_proxies: int = Field(
         0,

@@ -32,7 +32,14 @@ class Telemetry:
         self._limiter = limiter
 
     async def post(self, request: Request) -> Response:
+        """The route: `take`, as a response."""
+        status, content = await self.take(request)
+        return Response(content, status, media_type="application/json")
+
+    async def take(self, request: Request) -> tuple[int, bytes]:
         """Take a batch; returns once every accepted event is acknowledged by all in-sync replicas.
+
+        What is returned is the answer's status and its JSON.
 
         Raises:
             Refused, InvalidInput, HTTPException: the request as a whole is refused.
@@ -51,26 +58,29 @@ class Telemetry:
         if admission.events_by_agent:
             await self._publish(admission, principal, request.state.request_id, received_at)
         _count(admission)
-        status, content = results.answer(admission.results)
-        return Response(content, status, media_type="application/json")
+        return results.answer(admission.results)
 
     async def _publish(
         self, admission: Admission, principal: Principal, request_id: str, received_at: int
     ) -> None:
-        with metrics.PUBLISH_SECONDS.time():
-            batches = admission.events_by_agent.items()
-            # A crash between two of these leaves a part of the body written and the client without an answer:
-            # it sends the body again, and the pipeline drops the ids it has seen.
-            await asyncio.gather(
-                *(
-                    self._publisher.publish(
-                        topics.BATCHES,
-                        agent_id.encode(),
-                        _batch(principal, agent_id, request_id, received_at, events),
-                    )
-                    for agent_id, events in batches
-                )
+        began = clock.monotonic_seconds()
+        writes = [
+            self._publisher.publish(
+                topics.BATCHES,
+                agent_id.encode(),
+                _batch(principal, agent_id, request_id, received_at, events),
             )
+            for agent_id, events in admission.events_by_agent.items()
+        ]
+        # A crash between two of these leaves a part of the body written and the client without an answer:
+        # it sends the body again, and the pipeline drops the ids it has seen.
+        try:
+            if len(writes) == 1:
+                await writes[0]
+            else:
+                await asyncio.gather(*writes)
+        finally:
+            metrics.PUBLISH_SECONDS.observe(clock.monotonic_seconds() - began)
 
 
 def require_json(request: Request) -> None:

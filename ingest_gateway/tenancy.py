@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Final, cast
 from uuid import UUID
 
 from pactstream import clock
@@ -20,6 +21,9 @@ from pactstream.control.tenants import (
 from pactstream.kafka import topics
 from pactstream.kafka.table import Changed, Changes
 from pactstream.web import Refused
+
+AGENT_SCOPES: Final = frozenset({"telemetry:write", "preflight"})
+"""What an agent's key may do."""
 
 
 class Tenancy:
@@ -42,7 +46,13 @@ class Tenancy:
         return self._existing(str(tenant_id))
 
     def put(
-        self, tenant_id: UUID, *, name: str, owners: Sequence[str], paging_routes: Sequence[str]
+        self,
+        tenant_id: UUID,
+        *,
+        name: str,
+        owners: Sequence[str],
+        paging_routes: Sequence[str],
+        approvals: int = 1,
     ) -> tuple[Tenant, bool]:
         """The tenant with these properties, and whether it is new; agents and keys stay as they are."""
         key, created = str(tenant_id), False
@@ -52,7 +62,13 @@ class Tenancy:
             before = self._directory.get(key)
             created = before is None
             base = before or Tenant(key, name, new_pseudonym(), clock.now_micros())
-            return replace(base, name=name, owners=tuple(owners), paging_routes=tuple(paging_routes))
+            return replace(
+                base,
+                name=name,
+                owners=tuple(owners),
+                paging_routes=tuple(paging_routes),
+                approvals=approvals,
+            )
 
         return self._change(decide), created
 
@@ -105,6 +121,40 @@ class Tenancy:
             return tenant.with_key(replace(key, revoked_at_micros=key.revoked_at_micros or clock.now_micros()))
 
         return self._change(decide).keys[key_id]
+
+    def rotate_keys(
+        self, tenant_id: UUID, key_ids: frozenset[str] | None = None
+    ) -> tuple[list[str], list[tuple[str, ApiKey]]]:
+        """Revoke valid keys that can act as an agent, or of those the named ones, and issue one for each.
+
+        Keys are the tenant's: any of them with one of the scopes of agents could have been used by this one. A
+        new key has the label, the scopes and the expiry of the one in whose place it comes. Returns the ids of
+        those revoked, and each new key with its record.
+        """
+        revoked: list[str] = []
+        issued: list[tuple[str, ApiKey]] = []
+
+        def decide() -> Tenant:
+            revoked.clear()
+            issued.clear()
+            tenant, now = self._existing(str(tenant_id)), clock.now_micros()
+            for key in list(tenant.keys.values()):
+                named = key_ids is None or key.key_id in key_ids
+                if not named or key.state(now) != "valid" or not AGENT_SCOPES & set(key.scopes):
+                    continue
+                secret, record = new_key(
+                    label=key.label,
+                    scopes=cast("tuple[Scope, ...]", key.scopes),
+                    now_micros=now,
+                    expires_at_micros=key.expires_at_micros,
+                )
+                tenant = tenant.with_key(replace(key, revoked_at_micros=now)).with_key(record)
+                revoked.append(key.key_id)
+                issued.append((secret, record))
+            return tenant
+
+        self._change(decide)
+        return revoked, issued
 
     def _existing(self, tenant_id: str) -> Tenant:
         tenant = self._directory.get(tenant_id)

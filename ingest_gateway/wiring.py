@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -13,6 +14,9 @@ from ingest_gateway.access import Access
 from ingest_gateway.evaluators import Evaluators
 from ingest_gateway.issuance import Issuance
 from ingest_gateway.pact_store import PactStore
+from ingest_gateway.page_actions import PageActions
+from ingest_gateway.page_links import PageLinks
+from ingest_gateway.paging_routes import PagingRoutes
 from ingest_gateway.parts import Parts
 from ingest_gateway.settings import GatewaySettings
 from ingest_gateway.tenancy import Tenancy
@@ -25,11 +29,15 @@ from pactstream.kafka import topics
 from pactstream.kafka.owners import Owners
 from pactstream.kafka.publisher import Publisher
 from pactstream.kafka.table import Changes, Table
+from pactstream.paging.keys import PagingKeys, load_keys
+from pactstream.paging.records import PageBook, RouteBook, mark_table
+from pactstream.signing.keys import SigningKeyError
 from pactstream.web import RateLimiter
 
 _CATCH_UP_SECONDS = 15.0
 _READY_SECONDS = 2.0
 _TRANSACTIONAL_ID = "control-plane"
+_PAGING_ID = "paging-control"
 _EVALUATORS = "evaluator"  # the consumer group
 _log = logging.getLogger(__name__)
 
@@ -41,7 +49,9 @@ def build(settings: GatewaySettings) -> Parts:
         Fatal: Kafka does not answer, or the topics do not exist.
     """
     directory, pacts, issuers = TenantDirectory(settings), PactBook(settings), issuer_table(settings)
-    tables = directory.table, pacts.table, issuers
+    pages, routes, marks = PageBook(settings), RouteBook(settings), mark_table(settings)
+    control = directory.table, pacts.table, issuers
+    tables = (*control, pages.table, routes.table, marks)
     try:
         _read_all(tables, settings.gateway_start_seconds)
     except Retryable as error:
@@ -53,7 +63,13 @@ def build(settings: GatewaySettings) -> Parts:
         ) from error
     publisher = Publisher(settings, timeout_seconds=settings.gateway_publish_timeout_seconds)
     # One lock for all tables: whether an agent is registered decides whether a pact may name it.
-    changes = Changes(settings, _TRANSACTIONAL_ID, tables)
+    changes = Changes(settings, _TRANSACTIONAL_ID, control)
+    # Pages do not wait for those, nor those for pages.
+    paging_changes = Changes(settings, _PAGING_ID, (marks, routes.table))
+    keys = _paging_keys(settings)
+    store = PactStore(pacts, directory, changes, versions_per_tenant=settings.gateway_pact_versions_per_tenant)
+    tenancy = Tenancy(directory, changes)
+    actions = PageActions(pages, marks, paging_changes, store, tenancy, publisher)
 
     def close() -> None:
         publisher.close()
@@ -78,17 +94,27 @@ def build(settings: GatewaySettings) -> Parts:
             settings,
             settings.gateway_preflight_timeout_seconds,
         ),
-        store=PactStore(
-            pacts, directory, changes, versions_per_tenant=settings.gateway_pact_versions_per_tenant
-        ),
-        tenancy=Tenancy(directory, changes),
+        store=store,
+        tenancy=tenancy,
         issuance=Issuance(issuers, directory, changes, publisher),
+        pages=actions,
+        page_links=None if keys is None else PageLinks(actions, directory, keys),
+        routing=PagingRoutes(routes, paging_changes, publisher, keys, settings.paging_allow_private),
         events_limiter=RateLimiter(60 * rate, burst),
         preflight_limiter=RateLimiter(60 * preflights, preflights),
         write_limiter=RateLimiter(writes, writes),
         ready=_readiness(tables),
         close=close,
     )
+
+
+def _paging_keys(settings: GatewaySettings) -> PagingKeys | None:
+    """The paging key; without one the gateway does all else."""
+    try:
+        return load_keys(settings.key_dir, os.environ)
+    except SigningKeyError as error:
+        _log.warning("no links in pages, and no paging routes: %s", error)
+        return None
 
 
 def _read_all(tables: Sequence[Table[Any]], seconds: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -34,8 +34,15 @@ def events_of(value: bytes | None) -> list[Event]:
     return events
 
 
-def sealable(value: bytes | None) -> list[Event]:
-    """The events of one record, each fit to be sealed and to be written to every table.
+class Sealable(NamedTuple):
+    """The events of one record, and when they arrived at the gateway."""
+
+    received_at_micros: int
+    events: list[Event]
+
+
+def sealable(value: bytes | None) -> Sealable:
+    """What is in one record, each event fit to be sealed and to be written to every table.
 
     Raises:
         InvalidInput: it is no batch, a leaf is not what the batch says of it, or an opening opens nothing.
@@ -44,7 +51,7 @@ def sealable(value: bytes | None) -> list[Event]:
     events: list[Event] = batch["events"]
     for event in events:
         _check(batch["agent_id"], event)
-    return events
+    return Sealable(batch["received_at_micros"], events)
 
 
 def openings_of(event: Event) -> dict[str, Opening]:

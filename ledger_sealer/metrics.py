@@ -1,34 +1,24 @@
-"""Prometheus metrics of what follows the sealing: the projection into ClickHouse, and the publication."""
+"""Prometheus metrics of sealing and of what follows: the projection into ClickHouse, and the publication."""
 
 from __future__ import annotations
 
 from collections.abc import Container
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Gauge
 
-from pactstream import clock
+from pactstream import clock, metrics
 
-SEGMENTS = Counter("pactstream_projected_segments_total", "Segments written to ClickHouse.", ["log"])
-LEAVES = Counter("pactstream_projected_leaves_total", "Leaves written to ClickHouse.", ["log"])
-PACTS = Counter("pactstream_projected_pacts_total", "Pact versions written to ClickHouse.")
-SKIPPED_PACTS = Counter("pactstream_skipped_pacts_total", "Records of the topic pacts that are no versions.")
-PROJECTION_LAG = Gauge(
-    "pactstream_projection_lag_seconds",
-    "Age of the oldest sealed segment that waits for ClickHouse; 0 when none does.",
-    ["log"],
-)
-PUBLICATION_LAG = Gauge(
-    "pactstream_publication_lag_seconds",
-    "Age of the oldest sealed segment that waits to be published; 0 when none does.",
-    ["log"],
-)
-PUBLISHED_LEAVES = Gauge("pactstream_published_leaves", "Leaves under the published checkpoint.", ["log"])
-PUBLISHED_COSIGNATURES = Gauge(
-    "pactstream_published_cosignatures", "Witnesses that cosigned the published checkpoint.", ["log"]
-)
-PUBLICATION_FAILURES = Counter(
-    "pactstream_publication_failures_total", "Attempts to publish that are to be repeated.", ["log"]
-)
+SEAL_SECONDS = metrics.histogram("pactstream_seal_seconds")
+SEGMENTS = metrics.counter("pactstream_projected_segments_total")
+LEAVES = metrics.counter("pactstream_projected_leaves_total")
+PACTS = metrics.counter("pactstream_projected_pacts_total")
+SKIPPED_PACTS = metrics.counter("pactstream_skipped_pacts_total")
+PROJECTION_LAG = metrics.gauge("pactstream_projection_lag_seconds")
+PUBLICATION_LAG = metrics.gauge("pactstream_publication_lag_seconds")
+PUBLISHED_LEAVES = metrics.gauge("pactstream_published_leaves")
+PUBLISHED_COSIGNATURES = metrics.gauge("pactstream_published_cosignatures")
+PUBLICATION_FAILURES = metrics.counter("pactstream_publication_failures_total")
+QUORUM_FAILURES = metrics.counter("pactstream_quorum_failures_total")
 
 
 class Lag:

@@ -157,7 +157,9 @@ class _Session:
             held.due = clock.monotonic_seconds() + wait
             metrics.PUBLICATION_FAILURES.labels(str(log)).inc()
             _log.warning("log %d is not published, again in %.1f s: %s", log, wait, error)
-            if not isinstance(error, QuorumMissed):
+            if isinstance(error, QuorumMissed):
+                metrics.QUORUM_FAILURES.labels(str(log)).inc()
+            else:
                 self._read_again(log, held, self._committed(log))
         else:
             held.failures = 0

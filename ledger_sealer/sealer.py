@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
+from ledger_sealer import metrics
 from ledger_sealer.batch import sealable
 from pactstream import avro, clock
 from pactstream.errors import Fatal, InvalidInput
@@ -18,6 +20,8 @@ from pactstream.kafka.records import Emit, Record, Task
 from pactstream.ledger import merkle, segment
 from pactstream.ledger.note import NoteSigner
 from pactstream.ledger.segment import ChainEnd, SealedSegment
+
+_NEVER: Final = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class SealerTask(Task):
         self._tree = merkle.Frontier()
         self._end = segment.CHAIN_START
         self._next_offset = 0
+        self._oldest_micros = _NEVER
 
     def restore(self, key: bytes, value: bytes | None) -> None:
         """Take one record of the changelog; the last one counts.
@@ -75,11 +80,12 @@ class SealerTask(Task):
             Fatal: the record was sealed before, or the state is not that of what was published.
         """
         self._check_place(record)
-        events = sealable(record.value)
-        for event in events:
+        batch = sealable(record.value)
+        for event in batch.events:
             self._tree.append(merkle.leaf_hash(event["leaf"]))
         self._next_offset = record.offset + 1
-        return len(events)
+        self._oldest_micros = min(self._oldest_micros, batch.received_at_micros)
+        return len(batch.events)
 
     def flush(self, emit: Emit) -> None:
         """Close the segment: everything since the last one. Without a leaf there is none to close."""
@@ -99,6 +105,8 @@ class SealerTask(Task):
             signers=[self._log.signer],
         )
         self._end = sealed.chain_end
+        metrics.SEAL_SECONDS.observe((sealed_at_micros - self._oldest_micros) / clock.MICROS_PER_SECOND)
+        self._oldest_micros = _NEVER
         self._write(sealed, sealed_at_micros, emit)
 
     def _check_place(self, record: Record) -> None:

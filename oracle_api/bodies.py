@@ -17,11 +17,11 @@ _SECONDS = 10.0
 _T = TypeVar("_T")
 
 
-async def read_json(request: Request, kind: type[_T]) -> _T:
+async def read_json(request: Request, kind: type[_T], max_bytes: int = MAX_BYTES) -> _T:
     """The body as a `kind`.
 
     Raises:
-        Refused: 413 it is longer than 64 KiB, 408 it did not come in ten seconds.
+        Refused: 413 it is longer than `max_bytes` (64 KiB), 408 it did not come in ten seconds.
         InvalidInput: it is not JSON of this kind.
     """
     body = bytearray()
@@ -29,8 +29,8 @@ async def read_json(request: Request, kind: type[_T]) -> _T:
         with anyio.fail_after(_SECONDS):
             async for part in request.stream():
                 body += part
-                if len(body) > MAX_BYTES:
-                    raise Refused(413, f"a body has at most {MAX_BYTES} bytes", headers={"Connection": "close"})
+                if len(body) > max_bytes:
+                    raise Refused(413, f"a body has at most {max_bytes} bytes", headers={"Connection": "close"})
     except TimeoutError:
         raise Refused(
             408, f"the body did not come within {_SECONDS:g} s", headers={"Connection": "close"}

@@ -71,7 +71,7 @@ def router(parts: Parts) -> APIRouter:
         """Page by page: pass `nextCursor` as `cursor` until it is null. Each has its place in the ledger."""
         await known(agent_id)
         below = _LAST if cursor is None else int(cursor)
-        events = await parts.store.violations(agent_id, below, limit)
+        events = await parts.store.violations(agent_id, below, limit + 1)  # one more: is there a next page?
         page = records.violations(str(agent_id), events, limit=limit, deployment=parts.deployment)
         return conditional(form(canonical.dumps(page)), if_none_match, JSON, caching)
 

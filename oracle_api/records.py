@@ -10,7 +10,11 @@ from oracle_api.state import Event, Share
 
 
 def violations(agent_id: str, events: Sequence[Event], *, limit: int, deployment: str) -> dict[str, Any]:
-    """A page of violating calls, newest first, each with its place in the ledger; `limit` is the page's."""
+    """A page of violating calls, newest first, each with its place in the ledger.
+
+    `limit` is the page's; that there are more events than that says that there is a next one.
+    """
+    shown = events[:limit]
     return {
         "agentId": agent_id,
         "violations": [
@@ -20,10 +24,10 @@ def violations(agent_id: str, events: Sequence[Event], *, limit: int, deployment
                 "log": report.origin(deployment, one.log),
                 "leafIndex": one.leaf_index,
             }
-            for one in events
+            for one in shown
         ],
         # Sequence numbers never change, so a page is the same whatever happened since.
-        "nextCursor": str(events[-1].sequence) if len(events) == limit else None,
+        "nextCursor": str(shown[-1].sequence) if len(events) > limit else None,
     }
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Final, Protocol
 
-from pactstream import avro, canonical, clock
+from pactstream import avro, canonical, clock, metrics
 from pactstream.errors import PactstreamError
 from pactstream.kafka import topics
 from pactstream.signing.report import ReportError, verify_jwt, verify_report
@@ -24,6 +24,9 @@ BOUNDS_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 
 INTERVAL_SECONDS: Final = 10.0
 _log = logging.getLogger(__name__)
+_CHECKS = metrics.counter("pactstream_oracle_self_checks_total")
+_FRESHNESS = metrics.gauge("pactstream_oracle_freshness_seconds")
+_LOST = metrics.counter("pactstream_oracle_samples_lost_total")
 
 
 @dataclass(slots=True)
@@ -119,8 +122,12 @@ async def sample_for_ever(
             lag_seconds = None  # ClickHouse is away: requests that needed it are failures already
         taken = sampler.take()
         taken.lag_seconds = lag_seconds
+        _FRESHNESS.set(lag_seconds or 0)
+        if verified is not None:
+            _CHECKS.labels("held" if verified else "failed").inc()
         taken.checks, taken.failed_checks = int(verified is not None), int(verified is False)
         try:
             await publish(topics.SAMPLES, taken.instance.encode(), taken.encode())
         except PactstreamError as error:
+            _LOST.inc()
             _log.warning("a sample is lost: %s", error)

@@ -26,6 +26,7 @@ _PREFIX = "/api/v1/trust/"
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 # With one of these the usual way knows better: answers to other origins, partial ones, preconditions.
 _UNUSUAL = frozenset({b"origin", b"range", b"if-match", b"if-range", b"if-unmodified-since"})
+_STREAM = "/events"  # whose head comes with no end: GET only
 _Headers = list[tuple[bytes, bytes]]
 
 
@@ -45,6 +46,8 @@ class Shortcut:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or pass on."""
         started = clock.monotonic_seconds()
+        if scope["type"] == "http" and scope["method"] == "HEAD" and not scope["path"].endswith(_STREAM):
+            scope, send = {**scope, "method": "GET"}, _without_body(send)
         agent_id = _asked(scope)
         issued = None if agent_id is None else self.parts.reports.at_hand(agent_id)
         given = dict(scope.get("headers", ()))
@@ -87,6 +90,17 @@ class Shortcut:
             headers.append((b"content-length", str(len(form.body)).encode()))
             headers.append((b"content-type", media_type.encode()))
         return headers
+
+
+def _without_body(send: Send) -> Send:
+    """`send`, for HEAD (RFC 9110, section 9.3.2): the head that GET would get, and no more."""
+
+    async def heads(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await send(message)
+
+    return heads
 
 
 def _asked(scope: Scope) -> UUID | None:

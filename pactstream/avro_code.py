@@ -50,6 +50,18 @@ def varint(number: int) -> bytes:
     return out + _SHORT[number]
 
 
+_SHORT_END: Final = 1 << 13
+_SHORT_ZIGZAG: Final = _SHORT[::2]
+"""Numbers from zero on below `_SHORT_END`, as signed ones."""
+_SOME: Final = b"\x02"
+"""In front of what is not null, the second branch of its union."""
+_DOUBLE: Final = struct.Struct("<d")
+
+
+def _length(number: int) -> bytes:
+    return varint(number << 1)
+
+
 def _zigzag(number: int, bound: int) -> bytes:
     if not -bound <= number < bound:
         raise OverflowError(f"{number} is out of range")
@@ -77,7 +89,7 @@ def encoder(schema: Any) -> Encode:
     where that is of another type, joining the pieces raises a `TypeError`.
     """
     source = _Source()
-    _Writing(source).value(schema, "v0", 1)
+    _Writing(source).all_of(schema, "v0")
     function: Encode = source.function("encode(v0, put)", "")
     return function
 
@@ -106,11 +118,16 @@ class _Source:
 
     def function(self, head: str, last: str) -> Any:
         namespace: dict[str, Any] = {
-            "SHORT": _SHORT,
-            "double": struct.Struct("<d").pack,
+            "double": _DOUBLE.pack,
+            "join": b"".join,
+            "length": _length,
             "more": _rest_of_varint,
-            "read_double": struct.Struct("<d").unpack_from,
-            "varint": varint,
+            "read_double": _DOUBLE.unpack_from,
+            "short": _SHORT_ZIGZAG,
+            "some_double": lambda number: _SOME + _DOUBLE.pack(number),
+            "some_length": lambda number: _SOME + _length(number),
+            "some_short": [_SOME + one for one in _SHORT_ZIGZAG],
+            "some_zigzag": lambda number, bound: _SOME + _zigzag(number, bound),
             "zigzag": _zigzag,
         }
         source = "\n".join([f"def {head}:", *self._lines, f" {last}"])
@@ -119,39 +136,51 @@ class _Source:
 
 
 class _Writing:
+    """Pieces are gathered as expressions and handed on together: a call for each would cost more than most."""
+
     def __init__(self, source: _Source) -> None:
         self._line = source.line
         self._name = source.name
+        self._pieces: list[str] = []
 
-    def value(self, schema: Any, value: str, at: int) -> None:
-        """Lines that write `value`, indented by `at`."""
+    def all_of(self, schema: Any, value: str) -> None:
+        """Lines that write `value`."""
+        self._value(schema, value, 1)
+        self._flush(1)
+
+    def _value(self, schema: Any, value: str, at: int) -> None:
+        """Lines for `value`, indented by `at`; those of the last pieces are still to be flushed."""
         match schema:
+            case ["null", str(kind)]:
+                head, *rest = self._primitive(kind, value, "some_")
+                self._pieces.append(f"b'\\x00' if {value} is None else {head}")
+                self._pieces += [f"b'' if {value} is None else {one}" for one in rest]
             case ["null", other]:
+                self._flush(at)
                 self._line(at, f"if {value} is None: put(b'\\x00')")
                 self._line(at, "else:")
-                self._line(at + 1, "put(b'\\x02')")
-                self.value(other, value, at + 1)
+                self._pieces.append("b'\\x02'")
+                self._value(other, value, at + 1)
+                self._flush(at + 1)
             case {"type": "record", "fields": fields}:
                 for one in fields:
                     self._field(one, value, at)
             case {"type": "array", "items": items}:
-                self._block(value, at)
                 item = self._name()
-                self._line(at, f"for {item} in {value}:")
-                self.value(items, item, at + 1)
-                self._line(at, f"if {value}: put(b'\\x00')")
+                self._block(value, item, value, at)
+                self._value(items, item, at + 1)
+                self._end_of_block(value, at)
             case {"type": "map", "values": values}:
-                self._block(value, at)
                 key, item = self._name(), self._name()
-                self._line(at, f"for {key}, {item} in {value}.items():")
-                self.value("string", key, at + 1)
-                self.value(values, item, at + 1)
-                self._line(at, f"if {value}: put(b'\\x00')")
+                self._block(value, f"{key}, {item}", f"{value}.items()", at)
+                self._value("string", key, at + 1)
+                self._value(values, item, at + 1)
+                self._end_of_block(value, at)
             case {"type": "fixed", "size": int(size)}:
                 self._line(at, f"if len({value}) != {size}: raise ValueError('a fixed of another length')")
-                self._line(at, f"put({value})")
+                self._pieces.append(value)
             case str():
-                self._primitive(schema, value, at)
+                self._pieces += self._primitive(schema, value, "")
             case _:
                 raise NotImplementedError(f"Avro type {schema}")
 
@@ -159,24 +188,35 @@ class _Writing:
         value, name = self._name(), field["name"]
         default = f".get({name!r}, {field.get('default')!r})" if "default" in field else f"[{name!r}]"
         self._line(at, f"{value} = {record}{default}")
-        self.value(field["type"], value, at)
+        self._value(field["type"], value, at)
 
-    def _block(self, value: str, at: int) -> None:
+    def _block(self, value: str, item: str, items: str, at: int) -> None:
         # One block with all items, then the end: an empty block.
-        self._line(at, f"put(varint(len({value}) << 1))")
+        self._pieces.append(f"length(len({value}))")
+        self._flush(at)
+        self._line(at, f"for {item} in {items}:")
 
-    def _primitive(self, kind: str, value: str, at: int) -> None:
+    def _end_of_block(self, value: str, at: int) -> None:
+        self._flush(at + 1)
+        self._pieces.append(f"b'\\x00' if {value} else b''")
+
+    def _flush(self, at: int) -> None:
+        if self._pieces:
+            self._line(at, f"put(join(({', '.join(self._pieces)},)))")
+            self._pieces = []
+
+    def _primitive(self, kind: str, value: str, some: str) -> list[str]:
+        """Expressions for its pieces; with `some_` the first begins with the number of a union's branch."""
         match kind:
             case "string" | "bytes":
-                if kind == "string":
-                    self._line(at, f"{value} = {value}.encode()")
-                self._line(at, f"n = len({value})")
-                self._line(at, "put(SHORT[n << 1] if n < 8192 else varint(n << 1))")
-                self._line(at, f"put({value})")
+                encoded = f"{value} := {value}.encode()" if kind == "string" else value
+                short, long = f"{some}short[n]", f"{some}length(n)"
+                return [f"{short} if (n := len({encoded})) < {_SHORT_END} else {long}", value]
             case "int" | "long":
-                self._line(at, f"put(zigzag({value}, {_BOUNDS[kind]}))")
+                short, long = f"{some}short[{value}]", f"{some}zigzag({value}, {_BOUNDS[kind]})"
+                return [f"{short} if 0 <= {value} < {_SHORT_END} else {long}"]
             case "double":
-                self._line(at, f"put(double({value}))")
+                return [f"{some}double({value})"]
             case _:
                 raise NotImplementedError(f"Avro type {kind}")
 
@@ -235,7 +275,11 @@ class _Reading:
 
     def _number(self, at: int) -> None:
         self._line(at, "n = d[p]; p += 1")
-        self._line(at, "if n > 127: n, p = more(d, p, n)")
+        # Most numbers of more than one byte have two: the length of a leaf, of a session's name.
+        self._line(at, "if n > 127:")
+        self._line(at + 1, "m = d[p]")
+        self._line(at + 1, "if m < 128: n += (m << 7) - 128; p += 1")
+        self._line(at + 1, "else: n, p = more(d, p, n)")
 
     def _slice(self, method: str, at: int) -> str:
         # A slice stops at the end of the data; `e` does not, which is how a cut is noticed.

@@ -5,20 +5,19 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from prometheus_client import Counter, Histogram
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from throttled import MemoryStore, Throttled, per_min
 
-from pactstream import clock, ids
+from pactstream import clock, ids, metrics
 from pactstream.errors import Backpressure, Detail, InvalidInput, PactstreamError, Retryable
 
 CODES = {
@@ -45,15 +44,14 @@ SAFE_HEADERS = {
     "Content-Security-Policy": API_POLICY,
 }
 """Headers of every answer that keep a browser from guessing."""
+_SAFE_HEADERS = [(name.lower().encode(), value.encode()) for name, value in SAFE_HEADERS.items()]
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _log = logging.getLogger(__name__)
 
-_REQUESTS = Counter("pactstream_http_requests_total", "Requests answered.", ["method", "route", "status"])
-_SECONDS = Histogram(
-    "pactstream_http_request_seconds", "From a request's head to the head of its answer.", ["method", "route"]
-)
+_REQUESTS = metrics.counter("pactstream_http_requests_total")
+_SECONDS = metrics.histogram("pactstream_http_request_seconds")
 
 
 class Refused(PactstreamError):
@@ -146,10 +144,11 @@ def install(app: FastAPI, ready: Callable[[], Awaitable[bool]]) -> None:
     app.add_exception_handler(PactstreamError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
-    app.add_middleware(_Envelope)
+    app.add_middleware(Envelope)
     app.include_router(_health(ready))
 
 
+@lru_cache(maxsize=4_096)  # all three come from fixed sets, and finding a metric by its labels is slow
 def observer(method: str, route: str, status: int) -> Callable[[float], None]:
     """What counts one answered request, given its seconds; for what answers outside of an app of `install`."""
     count, seconds = _REQUESTS.labels(method, route, status), _SECONDS.labels(method, route)
@@ -161,18 +160,19 @@ def observer(method: str, route: str, status: int) -> Callable[[float], None]:
     return observe
 
 
-class _Envelope:
+class Envelope:
     """Around every request: its id, its metrics, and headers that keep a browser from guessing."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, with 500 where the application fails before it has begun to."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started = clock.monotonic_seconds()
-        given_id = request_id(Request(scope).headers.get("x-request-id", ""))
+        given_id = request_id(_first(scope["headers"], b"x-request-id").decode("latin-1"))
         scope.setdefault("state", {})["request_id"] = given_id
 
         begun = False
@@ -181,15 +181,11 @@ class _Envelope:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = given_id
-                for name, value in SAFE_HEADERS.items():
-                    headers.setdefault(name, value)
+                message["headers"] = _enveloped(message.get("headers", ()), given_id)
                 # The path itself would make a label for every id that anybody asks for.
                 route = getattr(scope.get("route"), "path", "none")
                 method = scope["method"] if scope["method"] in _METHODS else "other"
-                _REQUESTS.labels(method, route, message["status"]).inc()
-                _SECONDS.labels(method, route).observe(clock.monotonic_seconds() - started)
+                observer(method, route, message["status"])(clock.monotonic_seconds() - started)
             await send(message)
 
         try:
@@ -199,6 +195,18 @@ class _Envelope:
                 raise  # the head is out: all that is left is to break the connection
             _log.exception("request %s: unexpected failure", given_id)
             await error_response(500, "internal error")(scope, receive, send_head)
+
+
+def _first(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> bytes:
+    """The first header of a name, in lower case as ASGI has them; empty if there is none."""
+    return next((value for name, value in headers if name == wanted), b"")
+
+
+def _enveloped(headers: Iterable[tuple[bytes, bytes]], given_id: str) -> list[tuple[bytes, bytes]]:
+    found = [one for one in headers if one[0] != b"x-request-id"]
+    names = {name for name, _ in found}
+    found.append((b"x-request-id", given_id.encode("latin-1")))
+    return found + [one for one in _SAFE_HEADERS if one[0] not in names]
 
 
 def request_id(given: str) -> str:

@@ -18,9 +18,7 @@ from itertools import islice
 from threading import Event
 from typing import Any, Final
 
-from prometheus_client import Counter, Gauge
-
-from pactstream import clock, logs, settings, worker
+from pactstream import clock, logs, metrics, settings, worker
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.errors import PactstreamError
 from pactstream.kafka.sessions import run_sessions
@@ -44,11 +42,9 @@ _MEMORY: Final = {
 }
 
 _log = logging.getLogger(__name__)
-_SCORES = Counter("pactstream_score_nightly_total", "Nightly scores written.")
-_FALLS = Counter(
-    "pactstream_score_regressions_total", "Composites that fell by more than five points overnight."
-)
-_LAST = Gauge("pactstream_score_nightly_day", "Day since 1970 of the last complete nightly run.")
+_SCORES = metrics.counter("pactstream_score_nightly_total")
+_FALLS = metrics.counter("pactstream_score_regressions_total")
+_LAST = metrics.gauge("pactstream_score_nightly_day")
 
 
 @dataclass(frozen=True, slots=True)

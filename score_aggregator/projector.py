@@ -13,9 +13,8 @@ from threading import Event
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
-from prometheus_client import Counter
 
-from pactstream import avro
+from pactstream import avro, metrics
 from pactstream.errors import InvalidInput
 from pactstream.kafka import config, topics
 from pactstream.kafka.sessions import run_sessions
@@ -26,8 +25,8 @@ GROUP = "score-projector"
 _MAX_RECORDS = 5_000
 
 _log = logging.getLogger(__name__)
-_ROWS = Counter("pactstream_score_rows_total", "Scores written to ClickHouse.")
-_SKIPPED = Counter("pactstream_score_rows_skipped_total", "Records of trust.scores that are no scores.")
+_ROWS = metrics.counter("pactstream_score_rows_total")
+_SKIPPED = metrics.counter("pactstream_score_rows_skipped_total")
 
 Score = dict[str, Any]
 

@@ -19,6 +19,9 @@ from ingest_gateway.access import Access
 from ingest_gateway.app import create_app
 from ingest_gateway.issuance import Issuance
 from ingest_gateway.pact_store import PactStore
+from ingest_gateway.page_actions import PageActions
+from ingest_gateway.page_links import PageLinks
+from ingest_gateway.paging_routes import PagingRoutes
 from ingest_gateway.parts import Parts
 from ingest_gateway.settings import GatewaySettings
 from ingest_gateway.tenancy import Tenancy
@@ -32,12 +35,16 @@ from pactstream.kafka import topics
 from pactstream.kafka.records import Headers
 from pactstream.kafka.table import Changed
 from pactstream.pacts import Call, PactState
+from pactstream.paging import records as paging_records
+from pactstream.paging.keys import PagingKeys
+from pactstream.paging.records import PageBook, RouteBook
 from pactstream.preflight.wire import ReadAnswer
 from pactstream.web import RateLimiter
 
 V = TypeVar("V")
 
 ADMIN_KEY = "the administrators' key"
+PAGING_KEYS = PagingKeys(b"p" * 32)
 EVENTS = "/api/v1/telemetry/events"
 ACME = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"
@@ -206,6 +213,9 @@ class TestGateway:
     pacts: PactBook
     key: str
     others_key: str
+    pages: PageBook
+    marks: Any
+    routes: RouteBook
     ready: bool = True
 
     def ask(self, method: str, path: str, *, key: str | None = "", **options: Any) -> httpx.Response:
@@ -254,6 +264,7 @@ def make_gateway(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> TestGateway
     """Acme with Atlas, a second and a paused agent, and a pact; another tenant with a stranger and its pact."""
     monkeypatch.setattr(tenants_module, "Table", MemoryTable)
     monkeypatch.setattr(pacts_module, "Table", MemoryTable)
+    monkeypatch.setattr(paging_records, "Table", MemoryTable)
     admin = hashlib.sha256(ADMIN_KEY.encode()).hexdigest()
     settings = GatewaySettings(gateway_admin_key_sha256=admin, **changes)
     directory, pacts = TenantDirectory(settings), PactBook(settings)
@@ -267,6 +278,12 @@ def make_gateway(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> TestGateway
         pacts, directory, changes_made, versions_per_tenant=settings.gateway_pact_versions_per_tenant
     )
 
+    tenancy = Tenancy(directory, changes_made)
+    pages, routes = PageBook(settings), RouteBook(settings)
+    marks: Any = paging_records.mark_table(settings)
+    paging_changes: Any = MemoryChanges(marks, routes.table)
+    actions = PageActions(pages, marks, paging_changes, store, tenancy, publisher)
+
     async def ready() -> bool:
         return gateway.ready
 
@@ -276,8 +293,11 @@ def make_gateway(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> TestGateway
         publisher=publisher,
         evaluators=evaluators,
         store=store,
-        tenancy=Tenancy(directory, changes_made),
+        tenancy=tenancy,
         issuance=Issuance(issuers, directory, changes_made, publisher),
+        pages=actions,
+        page_links=PageLinks(actions, directory, PAGING_KEYS),
+        routing=PagingRoutes(routes, paging_changes, publisher, PAGING_KEYS, allow_private=False),
         events_limiter=RateLimiter(60 * rate, burst),
         preflight_limiter=RateLimiter(60 * preflights, preflights),
         write_limiter=RateLimiter(
@@ -288,7 +308,18 @@ def make_gateway(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> TestGateway
     )
     key, record = new_key(label="test", scopes=SCOPES, now_micros=0)
     others_key, others_record = new_key(label="test", scopes=SCOPES, now_micros=0)
-    gateway = TestGateway(create_app(parts, settings), publisher, evaluators, directory, pacts, key, others_key)
+    gateway = TestGateway(
+        create_app(parts, settings),
+        publisher,
+        evaluators,
+        directory,
+        pacts,
+        key,
+        others_key,
+        pages,
+        marks,
+        routes,
+    )
     acme = Tenant(ACME, "Acme", "tenant-acme", clock.now_micros()).with_key(record)
     for agent_id, status in ((ATLAS, "active"), (SECOND, "active"), (PAUSED, "paused")):
         acme = acme.with_agent(Agent(agent_id, "an agent", "active" if status == "active" else "paused", 0))

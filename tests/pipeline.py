@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from pactstream.clickhouse.client import ClickHouse
 from pactstream.clickhouse.verify import verify_ledger
 from pactstream.devstack import ports
 from pactstream.devstack.onboarding import Onboarding
-from pactstream.devstack.services import DEPLOYMENT, Services
+from pactstream.devstack.services import DEPLOYMENT, SERVICES, Services
 from pactstream.devstack.supervisor import Supervisor
 from pactstream.signing import keys
 from tests.stack import ClickHouseAddress
@@ -45,9 +45,15 @@ class TestAgent:
 
 @contextmanager
 def pipeline(
-    bootstrap: str, clickhouse: ClickHouseAddress, prefix: str, directory: Path, **environment: str
+    bootstrap: str,
+    clickhouse: ClickHouseAddress,
+    prefix: str,
+    directory: Path,
+    *,
+    more: Sequence[str] = (),
+    **environment: str,
 ) -> Iterator[Services]:
-    """All five services, ready, with `environment` for all; stopped on leaving."""
+    """All five services and `more`, ready, with `environment` for all; stopped on leaving."""
     with Supervisor() as supervisor:
         services = Services(
             supervisor=supervisor,
@@ -64,7 +70,7 @@ def pipeline(
             extra_environment=environment,
         )
         services.prepare(partitions=2)
-        services.start()
+        services.start((*SERVICES, *more))
         yield services
 
 

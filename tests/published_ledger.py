@@ -130,7 +130,7 @@ class Published:
             self.end,
             origin=self.signer.name,
             leaves=len(entries),
-            root=self.tiles.tree.root(),
+            root=self.tiles.root(),
             topic="telemetry.evaluated",
             partition=self.log,
             next_offset=self.end.next_offset + len(entries) + 1,

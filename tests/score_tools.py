@@ -29,6 +29,11 @@ def call(verdict: dict[str, Any] | None, **members: Any) -> dict[str, Any]:
     return {"type": "tool_call", "outcome": "success", "tool": "pay", "sessionId": "s"} | judged | members
 
 
+def aims(**objectives: Any) -> dict[str, Any]:
+    """What the evaluator says of an event against its pact's objectives."""
+    return {"objectives": objectives}
+
+
 def batch(
     first: int,
     leaves: list[dict[str, Any]],

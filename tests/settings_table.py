@@ -10,9 +10,11 @@ from typing import Final
 
 from evaluator_worker.anomaly.settings import AnomalySettings
 from evaluator_worker.behaviour.settings import BehaviourSettings
+from evaluator_worker.paging.settings import PagingSettings
 from evaluator_worker.settings import EvaluatorSettings
 from ingest_gateway.settings import GatewaySettings
 from ledger_sealer.settings import SealerSettings
+from oracle_api.console.settings import ConsoleSettings
 from oracle_api.settings import OracleSettings
 from pactstream.settings import ClickHouseSettings, KafkaSettings, ServiceSettings, markdown_table
 from score_aggregator.settings import AggregatorSettings
@@ -30,6 +32,8 @@ CLASSES: Final = (
     SealerSettings,
     AggregatorSettings,
     OracleSettings,
+    PagingSettings,
+    ConsoleSettings,
 )
 
 _PREFACE: Final = """\
@@ -45,8 +49,9 @@ _ELSEWHERE: Final = (
     ("PACTSTREAM_KEY_LEDGER_ED25519", "Sealer: its signing key as PEM, in place of a file: [Keys](keys.md)."),
     ("PACTSTREAM_KEY_REPORT_ES256", "Oracle: a signing key as PEM, in place of a file; both or none."),
     ("PACTSTREAM_KEY_REPORT_ED25519", "Oracle: the other one."),
+    ("PACTSTREAM_KEY_PAGING", "Gateway, paging: the paging key in base64, in place of the file `paging.key`."),
+    ("PACTSTREAM_KEY_CONSOLE", "Console: what seals its sessions, 32 bytes in base64, in place of a file."),
     ("PACTSTREAM_API_KEY", "Command line: default of `--key`: [Command line](cli.md)."),
-    ("PACTSTREAM_GATEWAY_URL", "Command line: default of `--url` where that is the gateway's."),
     ("PACTSTREAM_ORACLE_URL", "Command line: default of `--url` where that is the oracle's."),
     ("PACTSTREAM_CACHE_DIR", "Development stack: where Kafka's jars are kept."),
     ("PACTSTREAM_MAVEN_REPOSITORY", "Development stack: where they come from, in place of Maven Central."),

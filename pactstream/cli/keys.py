@@ -12,6 +12,7 @@ from rich.table import Table
 
 from pactstream import clock
 from pactstream.errors import Fatal
+from pactstream.paging import keys as paging_keys
 from pactstream.signing import keys
 from pactstream.signing.jwks import jwks_document
 from pactstream.signing.keys import Purpose
@@ -29,7 +30,7 @@ _MAX_SIZE_DIGITS = 15
 
 @app.command()
 def new(directory: Directory = Path("keys")) -> None:
-    """Make a deployment's keys: one for the ledger, two for reports, one for webhooks."""
+    """Make a deployment's keys: of the ledger, reports, webhooks, pages and the console's sessions."""
     for purpose in _PURPOSES:
         made = keys.create_keys(directory, purpose)
         for key in made:
@@ -40,6 +41,10 @@ def new(directory: Directory = Path("keys")) -> None:
             )
     if signature.create_key(directory):
         typer.echo(f"{directory}: new key for webhooks")
+    if paging_keys.create_key(directory):
+        typer.echo(f"{directory}: new key for pages")
+    if keys.create_secret(directory / keys.CONSOLE_FILE):
+        typer.echo(f"{directory}: new key for the console's sessions")
 
 
 @app.command("list")

@@ -69,6 +69,11 @@ class PactBook:
         """One version, or None if this process has not seen it."""
         return self.table.get(version_key(pact_id, version))
 
+    def owner(self, pact_id: str, version: int) -> str | None:
+        """The tenant whose pact it is; None if this process has not seen the version."""
+        found = self.get(pact_id, version)
+        return None if found is None else found.tenant_id
+
     def compiled(self, pact_id: str, version: int, *, timeout_seconds: float = 0) -> CompiledPact | None:
         """One version ready to judge calls, or None if it has not been seen within the time-out.
 

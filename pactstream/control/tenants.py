@@ -70,7 +70,7 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """One tenant; agents by agent id and keys by key id."""
+    """One tenant; agents by agent id and keys by key id. `approvals`: keys that must agree to loosen a pact."""
 
     tenant_id: str
     name: str
@@ -80,6 +80,7 @@ class Tenant:
     paging_routes: tuple[str, ...] = ()
     agents: Mapping[str, Agent] = field(default_factory=dict)
     keys: Mapping[str, ApiKey] = field(default_factory=dict)
+    approvals: int = 1
 
     def with_agent(self, agent: Agent) -> Tenant:
         """The tenant with this agent added, or put in the place of its former self."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,11 +38,19 @@ class Onboarding:
         tenant = f"/api/v1/tenants/{tenant_id}"
         self._admin("PUT", tenant, {"name": "Demo treasury"})
         self._admin("PUT", f"{tenant}/agents/{agent_id}", {"name": agent_name})
-        issued = self._admin("POST", f"{tenant}/keys", {"label": agent_name, "scopes": SCOPES})
-        api_key = str(msgspec.json.decode(issued)["key"])
+        api_key = self.issue(agent_name, SCOPES, tenant_id=tenant_id)
         url = f"{self.gateway_url}/api/v1/pacts/{pact_id}"
         fetch(url, "PUT", body=document, headers={"X-Pact-Key": api_key})
         return api_key
+
+    def issue(self, label: str, scopes: Sequence[str], *, tenant_id: str = TENANT_ID) -> str:
+        """A new API key of a tenant that is registered.
+
+        Raises:
+            Fatal: the gateway refuses or does not answer.
+        """
+        issued = self._admin("POST", f"/api/v1/tenants/{tenant_id}/keys", {"label": label, "scopes": scopes})
+        return str(msgspec.json.decode(issued)["key"])
 
     def _admin(self, method: str, path: str, body: dict[str, Any]) -> bytes:
         headers = {"Authorization": f"Bearer {self.admin_key}"}

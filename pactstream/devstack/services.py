@@ -1,4 +1,4 @@
-"""The five services as processes of their own on this machine, on top of a running stack."""
+"""The services as processes of their own on this machine, on top of a running stack."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ from pactstream.clickhouse import migrate
 from pactstream.devstack import ports
 from pactstream.devstack.supervisor import Program, Supervisor, python_program
 from pactstream.kafka import topics
+from pactstream.paging import keys as paging_keys
 from pactstream.settings import ClickHouseSettings, KafkaSettings
 from pactstream.signing import keys
 from pactstream.webhooks import signature
 
 DEPLOYMENT = "pactstream.local"
 SERVICES = ("ingest_gateway", "evaluator_worker", "ledger_sealer", "score_aggregator", "oracle_api")
+PAGING = "evaluator_worker.paging"
+CONSOLE = "oracle_api.console"
 _START_SECONDS = 60.0
 _http = urllib3.PoolManager(retries=False, timeout=2.0)
 
@@ -42,6 +45,7 @@ class Services:
     clickhouse_port: int
     gateway_port: int
     oracle_port: int
+    console_port: int = field(default_factory=ports.free_port)
     database: str = "pactstream"
     topic_prefix: str = ""
     clickhouse_user: str = "default"
@@ -51,7 +55,7 @@ class Services:
     environment_of: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     operator: Mapping[str, Any] = field(default_factory=dict, repr=False)
     worker_ports: dict[str, int] = field(
-        default_factory=lambda: {name: ports.free_port() for name in SERVICES[1:4]}
+        default_factory=lambda: {name: ports.free_port() for name in (*SERVICES[1:4], PAGING)}
     )
 
     metrics_ports: dict[str, int] = field(
@@ -67,6 +71,11 @@ class Services:
     def oracle_url(self) -> str:
         """Where trust reports come out."""
         return f"http://{ports.LOOPBACK}:{self.oracle_port}"
+
+    @property
+    def console_url(self) -> str:
+        """Where people look, if it is started."""
+        return f"http://{ports.LOOPBACK}:{self.console_port}/console"
 
     @property
     def key_dir(self) -> Path:
@@ -101,11 +110,13 @@ class Services:
         for purpose in keys.ALGORITHMS:
             keys.create_keys(self.key_dir, purpose)
         signature.create_key(self.key_dir)
+        paging_keys.create_key(self.key_dir)
+        keys.create_secret(self.key_dir / keys.CONSOLE_FILE)
         topics.apply(self.kafka, partitions=partitions, replication=1)
         migrate.apply(self.clickhouse)
 
     def environment(self) -> dict[str, str]:
-        """The settings of all five, and of the commands that administer them."""
+        """The settings of all of them, and of the commands that administer them."""
         return {
             "PACTSTREAM_DEPLOYMENT": DEPLOYMENT,
             "PACTSTREAM_INSTANCE": "local",
@@ -124,6 +135,14 @@ class Services:
             "PACTSTREAM_SEALER_PORT": str(self.worker_ports["ledger_sealer"]),
             "PACTSTREAM_AGGREGATOR_PORT": str(self.worker_ports["score_aggregator"]),
             "PACTSTREAM_ORACLE_PORT": str(self.oracle_port),
+            "PACTSTREAM_PAGING_PORT": str(self.worker_ports[PAGING]),
+            "PACTSTREAM_PAGING_GATEWAY_URL": self.gateway_url,
+            "PACTSTREAM_PAGING_ORACLE_URL": self.oracle_url,
+            # Receivers of a development stack are on this machine.
+            "PACTSTREAM_PAGING_ALLOW_PRIVATE": "true",
+            "PACTSTREAM_CONSOLE_PORT": str(self.console_port),
+            "PACTSTREAM_CONSOLE_METRICS_PORT": "0",
+            "PACTSTREAM_GATEWAY_URL": self.gateway_url,
             **{f"PACTSTREAM_{name}_METRICS_PORT": str(port) for name, port in self.metrics_ports.items()},
             **self.extra_environment,
         }
@@ -135,7 +154,12 @@ class Services:
             ChildFailed: one ended, or was not ready in time; the message has the last error of its log.
         """
         started = [(name, self.supervisor.start(self._program(name))) for name in names]
-        port = {"ingest_gateway": self.gateway_port, "oracle_api": self.oracle_port} | self.worker_ports
+        port = {
+            "ingest_gateway": self.gateway_port,
+            "oracle_api": self.oracle_port,
+            CONSOLE: self.console_port,
+            **self.worker_ports,
+        }
         for name, child in started:
             self.supervisor.wait_ready(child, partial(_ready, port[name]), _START_SECONDS)
             on_ready(name)

@@ -31,35 +31,36 @@ def to_avro(accepted: Accepted, *, event_id: UUID, pact_version: int | None) -> 
         "event_id": _text(event_id),
         "session_id": event.session_id,
         "occurred_at_micros": accepted.occurred_at_micros,
-        "pact_id": _text(event.pact_id),
-        "pact_version": pact_version,
-        "parent_event_id": _text(event.parent_event_id),
         "room_id": event.room_id,
+        "outcome": None if isinstance(event, SessionStart) else event.outcome,
     }
+    if event.pact_id is not None:
+        record["pact_id"] = _text(event.pact_id)
+        record["pact_version"] = pact_version
+    if event.parent_event_id is not None:
+        record["parent_event_id"] = _text(event.parent_event_id)
     if event.metadata:
-        record["metadata"] = msgspec.json.encode(event.metadata)
+        record["metadata"] = _encode(event.metadata)
     if isinstance(event, ToolCall):
-        record |= {
-            "tool": event.tool,
-            "params": bytes(event.params),
-            "outcome": event.outcome,
-            "latency_ms": event.latency_ms,
-            "error_message": event.error_message,
-            "reservation_id": _text(event.reservation_id),
-        }
+        record["tool"] = event.tool
+        record["params"] = bytes(event.params)
+        record["latency_ms"] = event.latency_ms
+        record["error_message"] = event.error_message
+        if event.reservation_id is not None:
+            record["reservation_id"] = _text(event.reservation_id)
     elif isinstance(event, Response):
-        record |= {
-            "input": event.input,
-            "output": event.output,
-            "outcome": event.outcome,
-            "latency_ms": event.latency_ms,
-            "token_count": event.token_count,
-        }
+        record["input"] = event.input
+        record["output"] = event.output
+        record["latency_ms"] = event.latency_ms
+        record["token_count"] = event.token_count
     elif isinstance(event, SessionEnd):
-        record |= {"outcome": event.outcome, "reason": event.reason}
+        record["reason"] = event.reason
     return record
 
 
-def _text(value: UUID | None) -> str | None:
-    text: str | None = msgspec.to_builtins(value)  # faster than `str`, which is computed in Python
+_encode = msgspec.json.Encoder().encode
+
+
+def _text(value: UUID) -> str:
+    text: str = msgspec.to_builtins(value)  # faster than `str`, which is computed in Python
     return text

@@ -21,6 +21,8 @@ MAX_NAMES_BYTES: Final = 28_000
 
 # `"metadata.` and `":"`, the hash, `",`
 _BESIDE_A_NAME: Final = 9 + 4 + 64 + 2
+# The most that a character takes in JSON, as an escape does.
+_ESCAPED: Final = 6
 
 
 def names_bytes(params: bytes | None, metadata: Collection[str]) -> int:
@@ -28,13 +30,12 @@ def names_bytes(params: bytes | None, metadata: Collection[str]) -> int:
 
     Never too low; exact where it could be more than a leaf has room for.
     """
-    of_metadata = _of(metadata)
-    if params is None:
-        return of_metadata
-    at_most = len(params) + MAX_COMMITTED_KEYS * _BESIDE_A_NAME
-    if at_most + of_metadata <= MAX_NAMES_BYTES:
-        return at_most + of_metadata
-    return _of(_names(params)) + of_metadata
+    at_most = _ESCAPED * sum(map(len, metadata)) + len(metadata) * _BESIDE_A_NAME
+    if params is not None:
+        at_most += len(params) + MAX_COMMITTED_KEYS * _BESIDE_A_NAME
+    if at_most <= MAX_NAMES_BYTES:
+        return at_most
+    return _of(metadata) + (0 if params is None else _of(_names(params)))
 
 
 def _names(raw: bytes) -> Collection[str]:

@@ -9,6 +9,7 @@ import logging
 from typing import Any
 
 from pactstream import clock
+from pactstream.kafka import lag
 from pactstream.settings import KafkaSettings
 
 Config = dict[str, Any]
@@ -106,6 +107,18 @@ def transactional_producer(settings: KafkaSettings, transactional_id: str) -> Co
 
 def consumer(settings: KafkaSettings, group: str) -> Config:
     """A member of a consumer group that sees committed records only and commits nothing by itself."""
+    return _consumer(settings, group) | {
+        "statistics.interval.ms": lag.INTERVAL_MS,
+        "stats_cb": lag.ConsumerLag(group, settings.kafka_topic_prefix),
+    }
+
+
+def reader(settings: KafkaSettings) -> Config:
+    """A consumer outside any group, for reading partitions from a chosen offset; reports their ends."""
+    return _consumer(settings, READER_GROUP) | {"enable.partition.eof": True}
+
+
+def _consumer(settings: KafkaSettings, group: str) -> Config:
     return client(settings) | {
         "group.id": settings.kafka_topic_prefix + group,
         "isolation.level": "read_committed",
@@ -117,8 +130,3 @@ def consumer(settings: KafkaSettings, group: str) -> Config:
         "fetch.wait.max.ms": 100,
         "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
     }
-
-
-def reader(settings: KafkaSettings) -> Config:
-    """A consumer outside any group, for reading partitions from a chosen offset; reports their ends."""
-    return consumer(settings, READER_GROUP) | {"enable.partition.eof": True}

@@ -38,6 +38,7 @@ _MARK: Final = b"m"
 _RECORD: Final = b"r"
 _ORDER_BYTES: Final = 8
 _DAMAGED: Final = "DAMAGED"
+_SIZES: Final = ("rocksdb.total-sst-files-size", "rocksdb.cur-size-all-mem-tables")
 _BLOOM_BITS: Final = 10
 _BUFFER_BYTES: Final = 16 << 20
 _CACHE_BYTES: Final = 32 << 20
@@ -100,6 +101,13 @@ class DiskStore:
     @property
     def position(self) -> int:  # noqa: D102 - as in StateStore
         return self.mark.position
+
+    @property
+    def size_bytes(self) -> int:  # noqa: D102 - as in StateStore
+        try:
+            return sum(self._db.property_int_value(name) or 0 for name in _SIZES)
+        except Exception:  # noqa: BLE001 - RocksDB raises plain ones: it is closed
+            return 0
 
     def of(self, owner: bytes) -> dict[bytes, bytes]:  # noqa: D102 - as in StateStore
         own = _RECORD + owner

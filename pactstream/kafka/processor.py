@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event, Lock
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -164,6 +164,7 @@ class _Session:
         self._open = False  # a transaction is
         self._opened_at = 0.0
         self._events = 0
+        self._records = 0
         self._next_offsets: dict[int, int] = {}
         self._changelog_ends: dict[int, int] = {}
         self._lost: KafkaException | None = None
@@ -283,7 +284,7 @@ class _Session:
             self._events += self._process(record)
             self._places[record.partition].passed(record.offset + 1)
         self._next_offsets[record.partition] = record.offset + 1
-        metrics.RECORDS.labels(self._plan.group).inc()
+        self._records += 1
 
     def _process(self, record: Record) -> int:
         outbox: list[tuple[str, bytes, bytes | None, int | None, Headers]] = []
@@ -322,10 +323,12 @@ class _Session:
     ) -> None:
         full_name = topics.name(self._settings, topic)
         where = _BY_KEY if partition is None else partition
-        told = self._on_delivery if topic == self._plan.changelog else None
+        options: dict[str, Any] = {"headers": list(headers)} if headers else {}
+        if topic == self._plan.changelog:
+            options["on_delivery"] = self._on_delivery
         while True:
             try:
-                self._producer.produce(full_name, value, key, where, headers=list(headers), on_delivery=told)
+                self._producer.produce(full_name, value, key, where, **options)
                 return
             except BufferError:
                 # The client's queue is full: let it send before going on.
@@ -357,11 +360,12 @@ class _Session:
             offsets, self._consumer.consumer_group_metadata(), _COMMIT_TIMEOUT_SECONDS
         )
         self._producer.commit_transaction(_COMMIT_TIMEOUT_SECONDS)
+        metrics.RECORDS.labels(self._plan.group).inc(self._records)
         metrics.EVENTS.labels(self._plan.group).inc(self._events)
         metrics.COMMITS.labels(self._plan.group).inc()
         metrics.COMMIT_SECONDS.labels(self._plan.group).observe(clock.monotonic_seconds() - self._opened_at)
         self._open = False
-        self._events = 0
+        self._events = self._records = 0
         self._next_offsets = {}
         # A crash here leaves what tasks keep outside Kafka behind the changelog, never ahead of it: the next
         # holder restores the rest.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from threading import Thread
+from threading import get_ident
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -14,13 +14,17 @@ from pactstream.kafka.records import Headers
 from pactstream.settings import KafkaSettings
 
 _log = logging.getLogger(__name__)
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.001
 _QUEUE_KBYTES = 128 * 1024
 _CLOSE_SECONDS = 10.0
 
 
 class Publisher:
-    """An idempotent producer for one event loop. Not transactional: each record stands by itself."""
+    """An idempotent producer for one event loop. Not transactional: each record stands by itself.
+
+    While records are on their way, the loop itself looks for acknowledgements each millisecond. A thread that
+    waits for them would take the interpreter from the loop, and wake it, for each.
+    """
 
     def __init__(
         self, settings: KafkaSettings, *, queue_records: int = 20_000, timeout_seconds: float = 10
@@ -36,9 +40,8 @@ class Publisher:
             }
         )
         self._reached: dict[int, int] = {}
-        self._stopping = False
-        self._thread = Thread(target=self._serve, name="publisher", daemon=True)
-        self._thread.start()
+        self._under_way = 0
+        self._serving = False
 
     async def publish(self, topic: str, key: bytes, value: bytes, *, headers: Headers = ()) -> None:
         """Returns once all in-sync replicas have the record.
@@ -49,6 +52,7 @@ class Publisher:
             InvalidInput: the record is larger than the brokers take.
         """
         loop = asyncio.get_running_loop()
+        in_loop = get_ident()
         acknowledged: asyncio.Future[None] = loop.create_future()
 
         def settle(error: KafkaError | None) -> None:
@@ -60,9 +64,13 @@ class Publisher:
                 acknowledged.set_exception(_classify(error))
 
         def on_delivery(error: KafkaError | None, message: Message) -> None:
+            self._under_way -= 1
             if error is None and topic == topics.BATCHES:
                 self._note(message.partition(), message.offset())
-            loop.call_soon_threadsafe(settle, error)
+            if get_ident() == in_loop:
+                settle(error)
+            else:  # of `close`
+                loop.call_soon_threadsafe(settle, error)
 
         full_name = topics.name(self._settings, topic)
         try:
@@ -71,6 +79,10 @@ class Publisher:
             raise Backpressure("the queue to Kafka is full") from None
         except KafkaException as error:
             raise _classify(error.args[0]) from error
+        self._under_way += 1
+        if not self._serving:
+            self._serving = True
+            loop.call_later(_POLL_SECONDS, self._serve, loop)
         await acknowledged
 
     def reached(self, partition: int) -> int:
@@ -84,17 +96,16 @@ class Publisher:
             _log.error(
                 "%d records were not acknowledged before the stop; their senders were not told yes", left
             )
-        self._stopping = True
-        self._thread.join()
 
     def _note(self, partition: int | None, offset: int | None) -> None:
-        # One thread serves all deliveries, and readers see the old offset or the new one.
         if partition is not None and offset is not None:
             self._reached[partition] = max(offset, self.reached(partition))
 
-    def _serve(self) -> None:
-        while not self._stopping:
-            self._producer.poll(_POLL_SECONDS)
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._producer.poll(0)
+        self._serving = self._under_way > 0
+        if self._serving:
+            loop.call_later(_POLL_SECONDS, self._serve, loop)
 
 
 def _classify(error: KafkaError) -> Backpressure | InvalidInput:

@@ -24,6 +24,10 @@ class StateStore(Protocol):
     def position(self) -> int:
         """All records of the changelog before this offset are in the store, and none after it."""
 
+    @property
+    def size_bytes(self) -> int:
+        """What it holds, in memory or in files; another thread may ask, also once it is closed."""
+
     def of(self, owner: bytes) -> dict[bytes, bytes]:
         """The values of an owner by name (empty for its own record), the one written longest ago first."""
 
@@ -46,6 +50,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.position = 0
+        self.size_bytes = 0
         self._owners: dict[bytes, dict[bytes, bytes]] = {}
         self._round: Iterator[tuple[bytes, bytes]] = iter(())
 
@@ -62,9 +67,12 @@ class MemoryStore:
         for key, value in changes:
             owner, name = split(key)
             records = self._owners.setdefault(owner, {})
-            records.pop(name, None)
+            before = records.pop(name, None)
+            if before is not None:
+                self.size_bytes -= len(key) + len(before)
             if value is not None:
                 records[name] = value
+                self.size_bytes += len(key) + len(value)
             elif not records:
                 del self._owners[owner]
         self.position = position

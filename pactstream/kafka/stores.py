@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import partial
+from pathlib import Path
 from typing import Final
+from weakref import WeakSet
 
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
-from pactstream import clock
+from pactstream import clock, metrics
 from pactstream.errors import Retryable
 from pactstream.kafka import config, topics
 from pactstream.kafka.disk_store import Mark, Origin, Shared, open_store
@@ -20,6 +23,8 @@ MAX_AGE_MICROS: Final = topics.TOMBSTONE_MS // 2 * 1_000
 """Compaction drops a deletion after `topics.TOMBSTONE_MS`: a store that lay longer might miss one."""
 
 _TIMEOUT_SECONDS = 30.0
+_BYTES = metrics.gauge("pactstream_state_bytes")
+_FREE = metrics.gauge("pactstream_state_disk_free_bytes")
 
 
 class Stores:
@@ -37,6 +42,10 @@ class Stores:
             else settings.state_dir / (settings.kafka_topic_prefix + group) / settings.instance
         )
         self._shared = None if self._directory is None else Shared.new()
+        self._open: WeakSet[StateStore] = WeakSet()
+        _BYTES.labels(group).set_function(lambda: sum(store.size_bytes for store in list(self._open)))
+        if settings.state_dir is not None:
+            _FREE.labels(group).set_function(partial(_free_bytes, settings.state_dir))
 
     def open(self, partition: int) -> StateStore:
         """The store of a partition, at whatever position it was left.
@@ -45,6 +54,11 @@ class Stores:
             Retryable: another process has it, or the brokers do not answer.
             Fatal: the directory cannot be used.
         """
+        store = self._opened(partition)
+        self._open.add(store)
+        return store
+
+    def _opened(self, partition: int) -> StateStore:
         if self._directory is None or self._shared is None:
             return MemoryStore()
         admin = AdminClient(config.client(self._settings))
@@ -67,6 +81,14 @@ def fault_of(mark: Mark, *, first: int, end: int, now_micros: int) -> str | None
     if end - mark.position > 1 and now_micros - mark.written_at_micros > MAX_AGE_MICROS:
         return "it has not been written for so long that deletions may be gone from the changelog"
     return None
+
+
+def _free_bytes(directory: Path) -> float:
+    """What is left on the directory's disk; NaN where that cannot be told, as before it is made."""
+    try:
+        return shutil.disk_usage(directory).free
+    except OSError:
+        return float("nan")
 
 
 def _origin(admin: AdminClient, topic: str, partition: int) -> Origin:

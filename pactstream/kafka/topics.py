@@ -32,6 +32,10 @@ SUBSCRIPTIONS = "trust.subscriptions"
 DELIVERIES = "webhook.deliveries"
 WEBHOOK_STATE = "webhook.state"
 SAMPLES = "oracle.samples"
+PAGE_DELIVERIES = "page.deliveries"
+PAGING_STATE = "paging.state"
+PAGING_ROUTES = "paging.routes"
+PAGING_MARKS = "paging.marks"
 
 _LISTING_SECONDS = 0.1
 _DAY_MS = 86_400_000
@@ -91,7 +95,18 @@ TOPICS = (
     Topic(BEHAVIOUR_STATE, _COMPACTED),
     Topic(ANOMALIES, _kept(days=90)),
     Topic(ANOMALY_STATE, _COMPACTED | _FOR_FAUST),
-    Topic(PAGES, _kept(days=30)),
+    # One partition, like the control plane: gateways follow it, and offsets order all that is told of a page.
+    Topic(PAGES, _COMPACTED, sharded=False),
+    Topic(PAGE_DELIVERIES, _COMPACTED),
+    Topic(PAGE_DELIVERIES + ".dlq", _kept(days=30)),
+    Topic(PAGING_STATE, _COMPACTED),
+    Topic(PAGING_ROUTES, _COMPACTED, sharded=False),
+    # A mark outlives what it guards: links live for a day, a notice is raised again for a few.
+    Topic(
+        PAGING_MARKS,
+        _COMPACTED | {"cleanup.policy": "compact,delete", "retention.ms": str(30 * _DAY_MS)},
+        sharded=False,
+    ),
     # The list of segments is what everything derived from the ledger is rebuilt from.
     Topic(CHECKPOINTS, _FOREVER),
     Topic(SEALER_STATE, _COMPACTED),

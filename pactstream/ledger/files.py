@@ -46,6 +46,17 @@ def replace(path: Path, data: bytes) -> None:
     Raises:
         StorageFailed: it cannot be written, and what is under the name is the old content or the new.
     """
+    place(path, data)
+    # A crash here leaves the old content or the new one under the name, whole in either case.
+    sync(path.parent)
+
+
+def place(path: Path, data: bytes) -> None:
+    """As `replace`, but the name is durable only once its directory is: call `sync`, once for many files.
+
+    Raises:
+        StorageFailed: it cannot be written, and what is under the name is the old content or the new.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,10 +69,20 @@ def replace(path: Path, data: bytes) -> None:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-        # A crash here leaves the old content or the new one under the name, whole in either case.
-        _sync_directory(path.parent)
     except OSError as error:
         raise StorageFailed(f"{path.name} cannot be stored: {error.strerror}") from None
+
+
+def sync(directory: Path) -> None:
+    """Make durable which names are in a directory. Raises `StorageFailed`."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise StorageFailed(f"{directory.name} cannot be stored: {error.strerror}") from None
 
 
 @contextmanager
@@ -85,13 +106,5 @@ def held(directory: Path) -> Iterator[None]:
         except OSError:
             raise Held(f"another process uses the directory {directory.name}") from None
         yield
-    finally:
-        os.close(descriptor)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -63,7 +63,7 @@ _Time = Annotated[str, Meta(min_length=27, max_length=27)]
 # without sorting (a test checks it).
 
 
-class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """Where an event came in: the Kafka record, and the event's index in that record's batch."""
 
     index: Count
@@ -72,7 +72,9 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     topic: str
 
 
-class PactRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+class PactRef(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False, omit_defaults=True, kw_only=True
+):
     """The pact an event names; version and content hash stand with a verdict."""
 
     hash: _Hash | None = None
@@ -80,7 +82,7 @@ class PactRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     version: Ordinal | None = None
 
 
-class LeafViolation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+class LeafViolation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False, rename="camel"):
     """A violation without its value: that is committed to as `violations.<i>.value`."""
 
     param_path: str
@@ -89,7 +91,13 @@ class LeafViolation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ren
 
 
 class LeafVerdict(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True, kw_only=True
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    gc=False,
+    rename="camel",
+    omit_defaults=True,
+    kw_only=True,
 ):
     """How the event was judged; `omitted` counts the violations beyond `MAX_LISTED_VIOLATIONS`."""
 
@@ -100,7 +108,7 @@ class LeafVerdict(
     violations: tuple[LeafViolation, ...]
 
 
-class Contributing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+class Contributing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False, rename="camel"):
     """The calls behind a `tool_call.violation`: how many, and the ids of the first of them."""
 
     calls: Ordinal
@@ -108,7 +116,13 @@ class Contributing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rena
 
 
 class LeafObjectives(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True, kw_only=True
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    gc=False,
+    rename="camel",
+    omit_defaults=True,
+    kw_only=True,
 ):
     """What the pact in force aims at, where it bears on this event; `model`: how the stated one compares."""
 
@@ -118,7 +132,13 @@ class LeafObjectives(
 
 
 class Leaf(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True, kw_only=True
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    gc=False,
+    rename="camel",
+    omit_defaults=True,
+    kw_only=True,
 ):
     """One event in the ledger. Null fields are absent; times are RFC 3339, UTC, microseconds.
 
@@ -225,8 +245,10 @@ def build_leaf(
 def encode_leaf(leaf: Leaf) -> bytes:
     """The leaf's RFC 8785 bytes. Raises `InvalidInput` when a text or number has none."""
     # Field order makes msgspec's output canonical, except for keys beyond ASCII and for some floats.
-    if _is_plain(leaf.latency_ms) and "".join(leaf.commitments).isascii():
-        return _encode_leaf(leaf)
+    if _is_plain(leaf.latency_ms):
+        data = _encode_leaf(leaf)
+        if data.isascii() or "".join(leaf.commitments).isascii():
+            return data
     return canonical.dumps(msgspec.to_builtins(leaf))
 
 

@@ -116,8 +116,7 @@ class LogPublisher:
             return
         segment.check_chain(header, state.end)
         full = [*state.tiles.extend(sealed.entries), *state.segments.append(sealed.header_bytes)]
-        tree = state.tiles.tree
-        if (tree.size, tree.root().hex()) != (header.tree_size, header.root):
+        if (state.tiles.size, state.tiles.root().hex()) != (header.tree_size, header.root):
             raise InvalidInput(f"the leaves of segment {header.index} do not lead to its root")
         self._store.put(full)
         state.full += (file.path for file in full)
@@ -131,8 +130,7 @@ class LogPublisher:
         # A crash here leaves partial tiles of a tree that may never be published: harmless, and tiny.
         note = state.note or b""
         if self._cosigners is not None:
-            tree = state.tiles.tree
-            reader = TileReader(self._store.fetch, tree.size, tree.root())
+            reader = TileReader(self._store.fetch, state.tiles.size, state.tiles.root())
             note = self._cosigners.cosign(note, reader.consistency_proof)
             # A crash here leaves a checkpoint that witnesses know and nobody else: it is sealed, so it will be
             # published, and they give the same cosignatures again.

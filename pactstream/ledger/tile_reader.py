@@ -49,8 +49,7 @@ class TileReader:
 
     def frontier(self) -> merkle.Frontier:
         """The right edge of the tree."""
-        peaks = [peak for hashes in reversed(self._edge) for peak in _peaks(hashes)]
-        return merkle.Frontier.restore(self.size, b"".join(peaks))
+        return frontier_of(self.size, self._edge)
 
     def frontier_at(self, size: int) -> merkle.Frontier:
         """The right edge of the first `size` leaves. Raises `ProofError` beyond the tree."""
@@ -121,6 +120,12 @@ class TileReader:
     def _fetch_partial(self, level: int) -> list[bytes]:
         index, width = divmod(hashes_at(level, self.size), TILE_WIDTH)
         return fetch_tile(self._fetch, TilePath(level, index, width)) if width else []
+
+
+def frontier_of(size: int, edge: Sequence[Sequence[bytes]]) -> merkle.Frontier:
+    """The right edge of a tree from the hashes in the partial tile of each level, the lowest first."""
+    peaks = [peak for hashes in reversed(edge) for peak in _peaks(hashes)]
+    return merkle.Frontier.restore(size, b"".join(peaks))
 
 
 def _peaks(hashes: Sequence[bytes]) -> list[bytes]:

@@ -38,18 +38,23 @@ class TileDirectory:
             Fatal: another content is under a name.
             StorageFailed: the disk is full, or failing.
         """
-        with ThreadPoolExecutor(
-            _WRITES_AT_ONCE
-        ) as pool:  # a disk syncs many files in little more time than one
-            deque(pool.map(self._put, published), maxlen=0)
+        # A disk syncs many files in little more time than one.
+        with ThreadPoolExecutor(_WRITES_AT_ONCE) as pool:
+            folders = set(pool.map(self._put, published))
+            # A crash here leaves some of the files, each whole. Those that are there are not written again, but
+            # their names are made durable once more: perhaps they were not yet.
+            above = {self._directory / parent for folder in folders for parent in folder.parents}
+            deque(pool.map(files.sync, above.union(self._directory / one for one in folders)), maxlen=0)
 
-    def _put(self, file: Published) -> None:
+    def _put(self, file: Published) -> Path:
+        """Store a file; the folder it is in, relative to the log's directory."""
         target = self._directory / file.path
         present = files.read(target, MAX_BUNDLE_BYTES)
         if present is None:
-            files.replace(target, file.data)
+            files.place(target, file.data)
         elif present != file.data:
             raise Fatal(f"{file.path} is published with another content: going on would fork the log")
+        return Path(file.path).parent
 
     def replace_checkpoint(self, old: bytes | None, new: bytes) -> None:
         """Put `new` in place of exactly `old`.

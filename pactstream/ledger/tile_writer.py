@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Self
 
 from pactstream.ledger import merkle
-from pactstream.ledger.tile_reader import TileReader
+from pactstream.ledger.tile_reader import TileReader, frontier_of
 from pactstream.ledger.tiles import (
     ENTRIES,
     SEGMENTS,
@@ -25,7 +25,7 @@ class TileWriter:
     """The right edge of a log's tiles: what is not yet in a full one."""
 
     def __init__(self) -> None:
-        self.tree = merkle.Frontier()
+        self.size = 0
         self._entries: list[bytes] = []
         self._hashes: list[list[bytes]] = [[]]
 
@@ -37,7 +37,7 @@ class TileWriter:
         """
         reader = TileReader(fetch, size, root)
         writer = cls()
-        writer.tree = reader.frontier()
+        writer.size = size
         writer._hashes = [reader.partial(level) for level in range(reader.levels)] or [[]]
         width = size % TILE_WIDTH
         if width:
@@ -46,7 +46,11 @@ class TileWriter:
             )
         return writer
 
-    def extend(self, entries: Iterable[bytes]) -> Iterator[Published]:
+    def root(self) -> bytes:
+        """The root hash of the tree as it stands."""
+        return frontier_of(self.size, self._hashes).root()
+
+    def extend(self, entries: Sequence[bytes]) -> Iterator[Published]:
         """Append entries; the bundles and tiles that they fill. Iterate to the end.
 
         Each file's content depends on the entries alone, so writing it again changes nothing.
@@ -54,17 +58,19 @@ class TileWriter:
         Raises:
             TileError: an entry is longer than a bundle can hold.
         """
-        for entry in entries:
-            self._entries.append(entry)
-            hashed = merkle.leaf_hash(entry)
-            self.tree.append(hashed)
-            self._hashes[0].append(hashed)
+        taken = 0
+        while taken < len(entries):
+            chunk = entries[taken : taken + TILE_WIDTH - len(self._entries)]
+            self._entries += chunk
+            self._hashes[0] += map(merkle.leaf_hash, chunk)
+            taken += len(chunk)
+            self.size += len(chunk)
             if len(self._entries) == TILE_WIDTH:
                 yield from self._full()
 
     def edge(self) -> Iterator[Published]:
         """The partial bundle and tiles of the tree as it stands: what a checkpoint needs besides full ones."""
-        size = self.tree.size
+        size = self.size
         if self._entries:
             path = TilePath(ENTRIES, size // TILE_WIDTH, len(self._entries))
             yield Published(str(path), encode_bundle(self._entries))
@@ -74,7 +80,7 @@ class TileWriter:
                 yield Published(str(path), b"".join(hashes))
 
     def _full(self) -> Iterator[Published]:
-        index = self.tree.size // TILE_WIDTH - 1
+        index = self.size // TILE_WIDTH - 1
         yield Published(str(TilePath(ENTRIES, index)), encode_bundle(self._entries))
         self._entries = []
         level = 0

@@ -109,7 +109,12 @@ def encode_bundle(items: Sequence[bytes]) -> bytes:
     """
     if not 0 < len(items) <= TILE_WIDTH:
         raise TileError(f"a bundle has 1 to {TILE_WIDTH} items, not {len(items)}")
-    return b"".join(map(_prefixed, items))
+    pieces: list[bytes] = []
+    for item in items:
+        if len(item) > MAX_ENTRY_BYTES:
+            raise TileError(f"an item of {len(item)} bytes, at most {MAX_ENTRY_BYTES}")
+        pieces += (len(item).to_bytes(2, "big"), item)
+    return b"".join(pieces)
 
 
 def parse_bundle(data: bytes, width: int) -> list[bytes]:
@@ -147,12 +152,6 @@ def _parse(path: TilePath, data: bytes) -> list[bytes]:
         return parse(data, path.width)
     except TileError as error:
         raise TileError(f"{path}: {error}") from error
-
-
-def _prefixed(item: bytes) -> bytes:
-    if len(item) > MAX_ENTRY_BYTES:
-        raise TileError(f"an item of {len(item)} bytes, at most {MAX_ENTRY_BYTES}")
-    return len(item).to_bytes(2, "big") + item
 
 
 def _numbered(number: int) -> str:

@@ -75,6 +75,15 @@ def same_but_for(
     return _without(old, param_path, rule, tool) == _without(new, param_path, rule, tool)
 
 
+def demanded(document: Mapping[str, Any], *, param_path: str, rule: str, tool: str | None = None) -> Any:
+    """What a pact demands there, as it is written; None where that is not one thing that can be shown."""
+    if rule in ORDERS:
+        orders = [one["sequence"][rule] for one in document["conditions"] if _is_order(one, rule, tool)]
+        return orders[0] if len(orders) == 1 else None
+    found = [holder[name] for holder, name in _sites(dict(document), param_path, rule, tool)]
+    return found[0] if found else None
+
+
 def _without(document: Mapping[str, Any], param_path: str, rule: str, tool: str | None) -> Document:
     made: Document = copy.deepcopy(dict(document))
     if rule in ORDERS:

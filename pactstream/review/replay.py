@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -25,6 +26,21 @@ UNKNOWN: Final = "unknown version"
 
 Stamped = Callable[[str, int], CompiledPact | None]
 Rule = tuple[str, str, str]
+
+
+class Recorded(NamedTuple):
+    """A recorded call under a pact; times in microseconds since 1970."""
+
+    agent_id: str
+    event_id: str
+    tool: str
+    params: bytes
+    outcome: str | None
+    session_id: str
+    occurred_at_micros: int
+    received_at_micros: int
+    pact_id: str
+    pact_version: int | None
 
 
 class Changed(NamedTuple):
@@ -90,7 +106,44 @@ def compare(batches: Iterable[bytes | None], new: CompiledPact, stamped: Stamped
     Raises:
         Fatal: the calls are under several pacts.
     """
-    return _Replay(new, stamped, choice).run(batches)
+    return compare_calls(_recorded(batches, choice), new, stamped, choice)
+
+
+def compare_calls(calls: Iterable[Recorded], new: CompiledPact, stamped: Stamped, choice: Choice) -> Comparison:
+    """As `compare`, of calls from elsewhere: in order for each agent. Raises `Fatal` as it does."""
+    replay = _Replay(new, stamped, choice)
+    for call in calls:
+        replay.take(call)
+    return replay.found
+
+
+def _recorded(batches: Iterable[bytes | None], choice: Choice) -> Iterator[Recorded]:
+    for value in batches:
+        try:
+            batch = avro.decode_as("TelemetryBatch", value)
+        except InvalidInput:
+            continue
+        if choice.agent_id in (None, batch["agent_id"]):
+            yield from map(partial(_call, batch), filter(_is_bound, batch["events"]))
+
+
+def _is_bound(event: dict[str, Any]) -> bool:
+    return bool(event["type"] == "tool_call" and event["pact_id"])
+
+
+def _call(batch: dict[str, Any], event: dict[str, Any]) -> Recorded:
+    return Recorded(
+        batch["agent_id"],
+        event["event_id"],
+        event["tool"] or "",
+        event["params"] or b"",
+        event["outcome"],
+        event["session_id"],
+        event["occurred_at_micros"],
+        batch["received_at_micros"],
+        event["pact_id"],
+        event["pact_version"],
+    )
 
 
 class _Agent:
@@ -118,78 +171,58 @@ class _Replay:
         self._stamped = stamped
         self._choice = choice
         self._agents: dict[str, _Agent] = {}
-        self._found = Comparison(pact_id=choice.pact_id)
+        self.found = Comparison(pact_id=choice.pact_id)
 
-    def run(self, batches: Iterable[bytes | None]) -> Comparison:
-        for value in batches:
-            for agent_id, received_at, event in self._chosen(value):
-                self._take(agent_id, received_at, event)
-        return self._found
-
-    def _chosen(self, value: bytes | None) -> Iterator[tuple[str, int, dict[str, Any]]]:
-        try:
-            batch = avro.decode_as("TelemetryBatch", value)
-        except InvalidInput:
+    def take(self, one: Recorded) -> None:
+        """Judge one call both ways, unless it is under another pact or a repeat."""
+        if not self._is_ours(one.pact_id):
             return
-        agent_id = batch["agent_id"]
-        if self._choice.agent_id not in (None, agent_id):
-            return
-        for event in batch["events"]:
-            if event["type"] == "tool_call" and event["pact_id"] and self._is_ours(event["pact_id"]):
-                yield agent_id, batch["received_at_micros"], event
-
-    def _is_ours(self, pact_id: str) -> bool:
-        if self._found.pact_id is None:
-            self._found.pact_id = pact_id
-        if self._choice.pact_id is None and pact_id != self._found.pact_id:
-            both = f"{self._found.pact_id} and {pact_id}"
-            raise Fatal(f"the calls are under several pacts, {both}: say which with --pact-id")
-        return pact_id == self._found.pact_id
-
-    def _take(self, agent_id: str, received_at: int, event: dict[str, Any]) -> None:
         try:
-            event_id = UUID(event["event_id"])
+            event_id = UUID(one.event_id)
         except ValueError:
             return
-        agent = self._agents.setdefault(agent_id, _Agent())
+        agent = self._agents.setdefault(one.agent_id, _Agent())
         if not agent.is_new(event_id.bytes):
             return
         call = Call(
             event_id,
-            event["tool"] or "",
-            event["params"] or b"",
-            outcome=event["outcome"],
-            session_id=event["session_id"],
-            occurred_at_micros=event["occurred_at_micros"],
-            received_at_micros=received_at,
+            one.tool,
+            one.params,
+            outcome=one.outcome,
+            session_id=one.session_id,
+            occurred_at_micros=one.occurred_at_micros,
+            received_at_micros=one.received_at_micros,
         )
-        version = event["pact_version"]
-        old = None if version is None else self._stamped(event["pact_id"], version)
+        old = None if one.pact_version is None else self._stamped(one.pact_id, one.pact_version)
         before = None if old is None else old.observe(call, agent.before).verdict
         after = self._new.observe(call, agent.after).verdict
-        if received_at >= self._choice.since_micros:
-            self._found.versions.add(version or 0)
-            self._count(agent_id, event, before, after)
+        if one.received_at_micros >= self._choice.since_micros:
+            self.found.versions.add(one.pact_version or 0)
+            self._count(one, before, after)
 
-    def _count(self, agent_id: str, event: dict[str, Any], before: Verdict | None, after: Verdict) -> None:
+    def _is_ours(self, pact_id: str) -> bool:
+        if self.found.pact_id is None:
+            self.found.pact_id = pact_id
+        if self._choice.pact_id is None and pact_id != self.found.pact_id:
+            both = f"{self.found.pact_id} and {pact_id}"
+            raise Fatal(f"the calls are under several pacts, {both}: say which with --pact-id")
+        return pact_id == self.found.pact_id
+
+    def _count(self, one: Recorded, before: Verdict | None, after: Verdict) -> None:
         labels = UNKNOWN if before is None else outcome(before), outcome(after)
-        self._found.verdicts[labels] += 1
-        tool = event["tool"] or ""
-        rules = [_rules(tool, before), _rules(tool, after)]
+        self.found.verdicts[labels] += 1
+        rules = [_rules(one.tool, before), _rules(one.tool, after)]
         for side, counted in enumerate(rules):
             for rule, number in counted.items():
-                self._found.rules.setdefault(rule, [0, 0])[side] += number
+                self.found.rules.setdefault(rule, [0, 0])[side] += number
         if before is not None and (labels[0] != labels[1] or rules[0].keys() != rules[1].keys()):
-            self._list(agent_id, event, labels, rules[0].keys() ^ rules[1].keys())
+            self._list(one, labels, rules[0].keys() ^ rules[1].keys())
 
-    def _list(
-        self, agent_id: str, event: dict[str, Any], labels: tuple[str, str], rules: Iterable[Rule]
-    ) -> None:
-        if len(self._found.changed) < _MAX_LISTED:
+    def _list(self, one: Recorded, labels: tuple[str, str], rules: Iterable[Rule]) -> None:
+        if len(self.found.changed) < _MAX_LISTED:
             named = tuple(sorted(f"{path} ({rule})" if path else rule for _, path, rule in rules))
-            at = event["occurred_at_micros"]
-            self._found.changed.append(
-                Changed(event["event_id"], agent_id, event["tool"] or "", at, *labels, named)
+            self.found.changed.append(
+                Changed(one.event_id, one.agent_id, one.tool, one.occurred_at_micros, *labels, named)
             )
 
 

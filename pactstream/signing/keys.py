@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,6 +39,12 @@ ALGORITHMS: dict[Purpose, tuple[Algorithm, ...]] = {
 
 DEFAULT_OVERLAP_SECONDS = 3_600
 """How long after a rotation the old key may still sign: until every process that holds it is restarted."""
+
+CONSOLE_FILE = "console.key"
+"""What seals the console's sessions."""
+
+SECRET_BYTES = 32
+"""Of what is shared between processes of a deployment, and signs for nobody else."""
 
 _RETIRED = "retired"
 _GROUP_OR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -243,6 +250,37 @@ def read_private(path: Path) -> bytes:
     if directory_mode & _WRITE_GROUP_OR_OTHERS:
         raise SigningKeyError(f"others can replace files in {path.parent.name}: chmod 700 it")
     return pem
+
+
+def create_secret(path: Path) -> bool:
+    """Make a file with a random secret of 32 bytes unless it is there; returns whether it was made.
+
+    Raises:
+        SigningKeyError: it cannot be stored.
+    """
+    if path.exists():
+        return False
+    store_private(path, b64encode(secrets.token_bytes(SECRET_BYTES)) + b"\n", overwrite=False)
+    return True
+
+
+def load_secret(path: Path, variable: str, environ: Mapping[str, str]) -> bytes:
+    """A secret of 32 bytes, from the environment if it stands there, else from its file.
+
+    Raises:
+        SigningKeyError: it is missing, readable by others, or malformed.
+    """
+    given = environ.get(variable)
+    text = given.encode() if given else read_private(path)
+    try:
+        secret = b64decode(text.strip(), validate=True)
+    except ValueError:
+        secret = b""
+    if len(secret) != SECRET_BYTES:
+        raise SigningKeyError(
+            f"{variable if given else path.name} does not hold {SECRET_BYTES} bytes in base64"
+        )
+    return secret
 
 
 def store_private(path: Path, data: bytes, *, overwrite: bool) -> None:

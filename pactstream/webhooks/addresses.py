@@ -23,6 +23,9 @@ MAX_URL_CHARS: Final = 2_048
 _EMBEDDING: Final = tuple(
     map(ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96"))
 )
+# Global by their registry, or by Python's copy of it, and yet no single host: anycast of one's own NAT
+# (PCP, RFC 7723) and of 6to4 relays, site-local (RFC 3879), documentation (RFC 9637).
+_NOBODY: Final = tuple(map(ip_network, ("192.0.0.0/24", "192.88.99.0/24", "fec0::/10", "3fff::/20")))
 
 
 class AddressRefused(InvalidInput):
@@ -62,6 +65,8 @@ def is_public(address: str) -> bool:
             parsed = parsed.ipv4_mapped
         elif any(parsed in network for network in _EMBEDDING):
             return False
+    if any(parsed in network for network in _NOBODY):
+        return False
     return parsed.is_global and not (parsed.is_multicast or parsed.is_reserved or parsed.is_unspecified)
 
 
@@ -93,10 +98,13 @@ class PublicResolver(AbstractResolver):
 
 def _check_literal(host: str) -> None:
     """Refuse a host that is an address and not public, in whatever way it is written."""
+    host = host.removesuffix(".")
+    if "" in host.split(".") and ":" not in host:
+        raise AddressRefused("the host is malformed")
     if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
         raise AddressRefused("the host is not public")
     # A name's last label is never a number; what looks like one is an address, perhaps in an old spelling
     # (0x7f.1, 2130706433), which some resolvers understand.
-    last = host.rstrip(".").rpartition(".")[2]
+    last = host.rpartition(".")[2]
     if (":" in host or last.isdigit() or last.startswith("0x")) and not is_public(host):
         raise AddressRefused("the host is not public")

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from pactstream.errors import InvalidInput
-from pactstream.signing.keys import SigningKeyError, read_private, store_private
+from pactstream.signing.keys import create_secret, load_secret
 
 FILE: Final = "webhook.key"
 VARIABLE: Final = "PACTSTREAM_KEY_WEBHOOK"
 TOLERANCE_SECONDS: Final = 300
 """How far a receiver lets the timestamp be from its own clock."""
 
-_KEY_BYTES = 32
 _PREFIX = "whsec_"
 
 
@@ -37,11 +35,7 @@ def create_key(directory: Path) -> bool:
     Raises:
         SigningKeyError: it cannot be stored.
     """
-    path = directory / FILE
-    if path.exists():
-        return False
-    store_private(path, b64encode(secrets.token_bytes(_KEY_BYTES)) + b"\n", overwrite=False)
-    return True
+    return create_secret(directory / FILE)
 
 
 def load_key(directory: Path, environ: Mapping[str, str]) -> bytes:
@@ -50,15 +44,7 @@ def load_key(directory: Path, environ: Mapping[str, str]) -> bytes:
     Raises:
         SigningKeyError: it is missing, readable by others, or malformed.
     """
-    given = environ.get(VARIABLE)
-    text = given.encode() if given else read_private(directory / FILE)
-    try:
-        key = b64decode(text.strip(), validate=True)
-    except ValueError:
-        key = b""
-    if len(key) != _KEY_BYTES:
-        raise SigningKeyError(f"{VARIABLE if given else FILE} does not hold {_KEY_BYTES} bytes in base64")
-    return key
+    return load_secret(directory / FILE, VARIABLE, environ)
 
 
 def secret_of(key: bytes, subscription_id: str) -> bytes:

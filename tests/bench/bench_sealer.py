@@ -1,19 +1,20 @@
 """Sealing from Kafka into ClickHouse and tiles, in one process: `python -m tests.bench.bench_sealer [LEAVES]`.
 
 CPU time of the sealer's three loops (all threads, the Kafka client's too) for each decade of leaves, up to a
-million unless told otherwise. Kafka and ClickHouse are other processes and not counted. Records are 20 events
-of about 1.1 kB of Avro and three private values each; four thousand different events, over and over.
+million unless told otherwise: a decade is produced by another process while they run, and ends when all three
+are done with it. Kafka and ClickHouse are other processes too. Records are 20 events of about 1.1 kB of Avro
+and three private values each; four thousand different events, over and over.
 """
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import tempfile
 import time
 import uuid
 from contextlib import ExitStack
+from multiprocessing import get_context
 from pathlib import Path
 
 import psutil
@@ -30,6 +31,7 @@ from tests.stack import running as stack_running
 PROMISE = 25_000
 PEER = 10_000 / 7
 """Tessera on NVMe: about 10,000 entries a second on seven cores."""
+_WARM_UP = 1_000
 _BATCH = 20
 _DIFFERENT = 200
 
@@ -38,9 +40,7 @@ def produce(settings: SealerSettings, leaves: int) -> None:
     """Write so many leaves to `telemetry.evaluated`, partition 0."""
     source = Evaluated()
     records = source.batches(_DIFFERENT, agents=_BATCH, size=_BATCH)
-    # A small queue, or its memory would be taken for the sealer's.
-    limits = {"queue.buffering.max.kbytes": 32_768}
-    producer = Producer(config.producer(settings, linger_ms=50) | limits)
+    producer = Producer(config.producer(settings, linger_ms=50))
     topic = topics.name(settings, topics.EVALUATED)
     for number in range(leaves // _BATCH):
         key, value = records[number % _DIFFERENT]
@@ -63,7 +63,7 @@ def done() -> int:
 
 
 def measure(setup: Setup, leaves: int, tiles: Path) -> None:
-    """Run the three loops over what was produced; prints a line for each decade."""
+    """Run the three loops while records come in; prints a line for each decade."""
     process = psutil.Process()
     loops = [
         setup.sealer(),
@@ -71,27 +71,30 @@ def measure(setup: Setup, leaves: int, tiles: Path) -> None:
         wiring.build_publisher(setup.settings, setup.key, setup.database, tiles).run,
     ]
     print(f"{'leaves':>12}{'CPU µs a leaf':>16}{'leaves a CPU-s':>16}{'wall s':>10}{'RSS MB':>9}")
-    gc.collect()
-    started, wall = time.process_time(), time.monotonic()
     with running(*loops):
-        # From the first leaves on: joining three groups costs the same whatever follows.
-        begun = eventually(done, 120, 0.01)
-        first = cpu = time.process_time()
-        reached, target = begun, 10_000
-        while reached < leaves:
-            while target <= reached:
-                target *= 10
-            target = min(target, leaves)
-            eventually(lambda wanted=target: done() >= wanted, 7_200, 0.1)  # type: ignore[misc]
-            now, count = time.process_time(), done()
-            micros = (now - cpu) / (count - reached) * 1e6
+        # Joining three groups costs the same whatever follows.
+        count = _take(setup, 0, _WARM_UP)
+        first, wall = time.process_time(), time.monotonic()
+        cpu, target = first, 10_000
+        while count < leaves:
+            reached = _take(setup, count, min(target, leaves))
+            now = time.process_time()
+            micros = (now - cpu) / (reached - count) * 1e6
             rss = process.memory_info().rss / 1e6
-            print(f"{count:12,}{micros:16.1f}{1e6 / micros:16,.0f}{time.monotonic() - wall:10.1f}{rss:9.0f}")
-            reached, cpu = count, now
-        rate = (leaves - begun) / (time.process_time() - first)
-    print(f"start: {first - started:.1f} s of CPU, {begun:,} leaves")
+            print(f"{reached:12,}{micros:16.1f}{1e6 / micros:16,.0f}{time.monotonic() - wall:10.1f}{rss:9.0f}")
+            count, cpu, target = reached, now, target * 10
+        rate = (leaves - _WARM_UP) / (time.process_time() - first)
     print(f"all: {rate:,.0f} leaves a CPU-second; promised {PROMISE:,}: {rate / PROMISE:.2f}")
     print(f"Tessera: about {PEER:,.0f} entries a second and core: {rate / PEER:.1f} times that")
+
+
+def _take(setup: Setup, have: int, wanted: int) -> int:
+    """Produce up to so many leaves, and wait until all are sealed, projected and published."""
+    producer = get_context("spawn").Process(target=produce, args=(setup.settings, wanted - have))
+    producer.start()
+    eventually(lambda: done() >= wanted, 7_200, 0.1)
+    producer.join()
+    return wanted
 
 
 def main() -> None:
@@ -113,7 +116,6 @@ def main() -> None:
                 segment_interval_seconds=0.25,
             )
         )
-        produce(setup.settings, leaves)
         measure(setup, leaves, directory / "tiles")
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import Event, Thread
 
 import pytest
+from prometheus_client import REGISTRY
 
 from pactstream.errors import Fatal, InvalidInput, Retryable
-from pactstream.kafka import topics
+from pactstream.kafka import lag, topics
 from pactstream.kafka.processor import Plan, Processor
 from pactstream.kafka.records import Emit, Record, Task
 from pactstream.settings import ServiceSettings
@@ -111,6 +113,20 @@ def outputs(settings: ServiceSettings) -> dict[bytes, list[bytes]]:
 def expect(settings: ServiceSettings, stop: int) -> None:
     eventually(lambda: sum(map(len, outputs(settings).values())) >= stop, timeout=30, interval=0.1)
     assert outputs(settings) == running_sums(stop)
+
+
+def test_lag_shows_for_each_partition_held(settings: ServiceSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lag, "INTERVAL_MS", 50)
+    produce(settings, topics.BATCHES, numbers(0, 50))
+
+    def shown(partition: int) -> float | None:
+        labels = {"group": "lagging", "topic": topics.BATCHES, "partition": str(partition)}
+        return REGISTRY.get_sample_value("pactstream_consumer_lag_records", labels)
+
+    assert shown(0) is None
+    with running(settings, replace(plan(), group="lagging")):
+        expect(settings, 50)
+        eventually(lambda: [shown(0), shown(1)] == [0.0, 0.0], 30)
 
 
 def test_state_survives_a_restart(settings: ServiceSettings) -> None:

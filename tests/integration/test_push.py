@@ -21,7 +21,7 @@ import httpx
 import pytest
 
 from oracle_api import wiring
-from oracle_api.push.deliverer import Deliverer, Plan
+from oracle_api.push.wiring import GROUP, posting
 from oracle_api.settings import OracleSettings
 from oracle_api.subscriptions import KafkaSubscriptions
 from pactstream import clock
@@ -33,6 +33,7 @@ from pactstream.settings import environment
 from pactstream.signing.keys import create_keys
 from pactstream.web import Refused
 from pactstream.webhooks import signature
+from pactstream.webhooks.deliverer import Deliverer, Plan
 from pactstream.webhooks.records import KINDS, Delivery, Subscription, SubscriptionBook
 from pactstream.webhooks.sender import Sender
 from tests.kafka_tools import create_topics, produce, read_all
@@ -151,7 +152,8 @@ def delivering(settings: OracleSettings, *retry_seconds: float) -> Iterator[None
     stop = Event()
     with closing(SubscriptionBook(settings)) as book, closing(Sender(allow_private=True, seconds=5)) as sender:
         key = signature.load_key(settings.key_dir, {})
-        ours = Deliverer(settings, Plan(book.find, sender.post, key, retry_seconds))
+        plan = Plan(GROUP, topics.DELIVERIES, posting(book, sender, key), retry_seconds)
+        ours = Deliverer(settings, plan)
         thread = Thread(target=ours.run, args=(stop,))
         thread.start()
         try:

@@ -21,10 +21,10 @@ def test_every_proof_of_every_checkpoint_verifies(steps: list[int], data: st.Dat
     writer = TileWriter()
     checkpoints = []
     for step in steps:
-        first = writer.tree.size
-        files |= dict(writer.extend(b"%d" % number for number in range(first, first + step)))
+        first = writer.size
+        files |= dict(writer.extend([b"%d" % number for number in range(first, first + step)]))
         files |= dict(writer.edge())
-        checkpoints.append((writer.tree.size, writer.tree.root()))
+        checkpoints.append((writer.size, writer.root()))
 
     def fetch(path: str) -> bytes:
         try:

@@ -14,7 +14,6 @@ from tests.gateway_tools import (
     ACME,
     ATLAS,
     OTHERS_PACT,
-    PAUSED,
     SECOND,
     STRANGER,
     TREASURY,
@@ -83,7 +82,6 @@ def test_preflight_by_an_earlier_version(gateway: TestGateway) -> None:
             "the agent is not one of this tenant's",
             "agentId",
         ),
-        (json.dumps(question(agentId=PAUSED)).encode(), 409, "the agent is paused", "agentId"),
         (json.dumps(question(agentId=SECOND)).encode(), 422, "the pact is for another agent", "pactId"),
     ],
 )

@@ -136,12 +136,20 @@ def test_what_is_not_valid_is_refused(gateway: TestGateway, changes: dict[str, A
     assert gateway.evaluators.asked == []
 
 
-@pytest.mark.parametrize(("agent", "status"), [(STRANGER, 403), (PAUSED, 409), (SECOND, 422)])
-def test_others_agents_and_paused_ones_are_not_asked_about(
-    gateway: TestGateway, agent: str, status: int
-) -> None:
+@pytest.mark.parametrize(("agent", "status"), [(STRANGER, 403), (SECOND, 422)])
+def test_others_agents_are_not_asked_about(gateway: TestGateway, agent: str, status: int) -> None:
     found = gateway.ask("POST", PATH, json=question(agentId=agent, reserve=True))
     assert found.status_code == status
+    assert gateway.evaluators.asked == []
+
+
+def test_a_paused_agent_is_refused_every_call_and_gets_no_reservation(gateway: TestGateway) -> None:
+    found = gateway.ask("POST", PATH, json=question(agentId=PAUSED, reserve=True))
+    assert found.status_code == 200
+    answer = found.json()
+    assert (answer["valid"], answer["reason"]) == (False, "agent_paused")
+    assert answer["validation"]["severity"] == "critical"
+    assert "reservation" not in answer
     assert gateway.evaluators.asked == []
 
 

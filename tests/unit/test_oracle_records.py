@@ -138,6 +138,8 @@ def test_violations_come_page_by_page_newest_first(app: ASGIApp) -> None:
         cursor = f"&cursor={page['nextCursor']}"
     assert seen == list(range(49, 0, -2))
     assert pages == 3
+    assert ask(app, f"{TRUST}/violations?limit=24").json()["nextCursor"] == "3"
+    assert ask(app, f"{TRUST}/violations?limit=25").json()["nextCursor"] is None  # no empty page at the end
 
 
 def test_a_page_names_the_place_in_the_ledger_and_can_be_kept(app: ASGIApp) -> None:

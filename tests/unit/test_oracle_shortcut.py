@@ -93,3 +93,14 @@ def test_whatever_is_not_exactly_that_goes_the_usual_way(
 ) -> None:
     ask(app, TRUST)
     assert ask(app, path, method).status_code == status
+
+
+def test_a_head_is_that_of_get_without_the_body(app: ASGIApp) -> None:
+    ask(app, TRUST)
+    for path, status in ((TRUST, 200), (f"{TRUST}/badge.svg", 200), (f"/api/v1/trust/{STRANGER}", 404)):
+        got, head = ask(app, path), ask(app, path, "HEAD")
+        assert (head.status_code, head.content) == (status, b"")
+        assert shown(head)[2] == shown(got)[2]
+    tag = ask(app, TRUST).headers["etag"]
+    assert ask(app, TRUST, "HEAD", headers={"If-None-Match": tag}).status_code == 304
+    assert ask(app, f"{TRUST}/events", "HEAD").status_code == 405

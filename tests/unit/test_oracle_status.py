@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,27 @@ def test_the_page_shows_the_figures_and_escapes_names() -> None:
     empty = status_routes.html(document("x", 0, None, [], []))
     assert "Not observed" in empty
     assert "None in 90 days" in empty
+
+
+def test_the_page_says_in_a_word_how_it_is() -> None:
+    def said(**changes: Any) -> str:
+        return status_routes.html(document("x", 0, replace(NOW, **changes), [], []))
+
+    assert "In order." in said(requests=100, failures=5, failed_checks=0)
+    assert "Requests fail." in said(requests=100, failures=6, failed_checks=0)
+    assert "Reports do not verify." in said(requests=100, failures=0, failed_checks=1)
+
+
+def test_each_of_ninety_days_has_a_bar_and_a_day_without_samples_was_down() -> None:
+    at = 200 * 86_400_000_000  # 1970-07-20
+    days = [
+        replace(DAY, day=day, minutes=minutes, expected_minutes=1_440)
+        for day, minutes in (("1970-07-16", 1_440), ("1970-07-17", 1_400), ("1970-07-19", 1_300))
+    ]
+    page = status_routes.html(document("x", at, NOW, days, []))
+    assert [page.count(f'class="{kind}"') for kind in ("none", "up", "fair", "down")] == [86, 1, 1, 2]
+    assert "1970-07-18: 0.00 %" in page
+    assert "1970-07-15: not measured" in page
 
 
 def test_the_page_and_its_json_are_served(tmp_path: Path) -> None:

@@ -14,16 +14,12 @@ from score_aggregator.evidence import LATENCY_EDGES, SAMPLED_SESSIONS, Day
 from score_aggregator.formula import MIN_COVERED_WEIGHT, tier_of
 from score_aggregator.statistics import HALF_LIFE_DAYS, TENANT_UNITS, Units, estimate
 from score_aggregator.tally import DAY_MICROS
-from tests.score_tools import KEPT, NOON, SECOND, TODAY, Life, atlas, attests, call
+from tests.score_tools import KEPT, NOON, SECOND, TODAY, Life, aims, atlas, attests, call
 
 
 def known(value: float | None) -> float:
     assert value is not None
     return value
-
-
-def aims(**objectives: Any) -> dict[str, Any]:
-    return {"objectives": objectives}
 
 
 def test_weights_sum_to_a_hundred() -> None:

@@ -9,7 +9,19 @@ import pytest
 from score_aggregator.dimensions import FAILURES_A_DAY
 from score_aggregator.statistics import TENANT_UNITS
 from score_aggregator.tally import DAY_MICROS
-from tests.score_tools import BROKEN, HOUR, KEPT, NOON, TODAY, UNBOUND, Life, call
+from tests.score_tools import (
+    BROKEN,
+    HOUR,
+    KEPT,
+    NOON,
+    SECOND,
+    TODAY,
+    UNBOUND,
+    Life,
+    aims,
+    attests,
+    call,
+)
 
 START: dict[str, Any] = {"type": "session_start", "sessionId": "s"}
 END = {"type": "session_end", "outcome": "success", "sessionId": "s"}
@@ -169,3 +181,98 @@ def test_bold_claims_cost_more_than_modest_ones() -> None:
     for day in range(TODAY - 9, TODAY + 1):
         padded.tell(*[call(UNBOUND, confidence=100)] * 500, at=day * DAY_MICROS)
     assert known(padded.of("scope_honesty")) < 75
+
+
+def spent(*tokens: int, day: int = TODAY) -> list[dict[str, Any]]:
+    """Responses of a session each, within or beyond a budget of 1,000 tokens."""
+    return [
+        ANSWER | {"sessionId": f"{day}-{n}", "tokenCount": one} | aims(tokensPerSession=1_000)
+        for n, one in enumerate(tokens)
+    ]
+
+
+def test_sessions_cut_small_do_not_hide_an_overrun() -> None:
+    honest_one = Life().daily(spent(*[500] * 8))
+    cut = Life()
+    hidden = Life()
+    for day in range(TODAY - 9, TODAY + 1):
+        cut.tell(*spent(*[10] * 64, day=day), at=day * DAY_MICROS)
+        hidden.tell(*spent(20_000, *[10] * 63, day=day), at=day * DAY_MICROS)
+    # Eight times as many sessions as any day counts: no more than eight.
+    assert known(cut.of("cost_efficiency")) <= known(honest_one.of("cost_efficiency")) + 1
+    assert known(hidden.of("cost_efficiency")) < 10
+
+
+def test_fast_calls_of_other_tools_do_not_make_up_for_slow_ones() -> None:
+    slow = [call(KEPT, tool="pay", latencyMs=500, **aims(latencyP95Ms=100))] * 5
+    fast = [call(KEPT, tool="look", latencyMs=1, **aims(latencyP95Ms=100))]
+    plain = Life().daily(slow)
+    padded_one = Life().daily(slow)
+    for day in range(TODAY - 9, TODAY + 1):
+        padded_one.tell(*fast * 1_000, at=day * DAY_MICROS)
+    assert plain.of("latency") == 0
+    # Ten thousand fast calls count as twenty.
+    assert known(padded_one.of("latency")) < 50
+
+
+def test_silence_about_the_model_counts_against_it() -> None:
+    told = Life().daily([call(KEPT, **aims(model="allowed"))] * 6)
+    silent = Life().daily([call(KEPT, **aims(model="unstated"))] * 6)
+    assert known(silent.of("model_compliance")) < 5 < known(told.of("model_compliance"))
+    # One word a day does not cover for another model's work.
+    mixed = Life().daily([call(KEPT, **aims(model="allowed")), *[call(KEPT, **aims(model="other"))] * 11])
+    assert known(mixed.of("model_compliance")) < 10
+
+
+def test_an_attestation_sent_in_pieces_counts_no_more_than_its_newest() -> None:
+    def evaluated(*totals: int) -> Life:
+        leaves = [
+            attests("accuracy", n=n, correct=one, total=one, benchmark="b") for n, one in enumerate(totals, 1)
+        ]
+        return Life().tell(*leaves)
+
+    assert evaluated(*[1] * 200).of("accuracy") == evaluated(1).of("accuracy")
+    assert known(evaluated(1).of("accuracy")) < 30
+    assert evaluated(10**9).of("accuracy") == evaluated(200).of("accuracy")
+
+
+def test_bonds_and_reviews_do_not_add_up_beyond_everything() -> None:
+    bond: dict[str, Any] = {"amount": "1", "currency": "USD", "coverage": 0.8}
+    twice = Life().tell(attests("bond", **bond), attests("bond", SECOND, n=2, **bond))
+    assert twice.of("bond") == 100
+    clean: dict[str, Any] = {"critical": 0, "high": 0, "medium": 0, "low": 0, "scope": "s"}
+    found: dict[str, Any] = clean | {"critical": 3}
+    worst = Life().tell(attests("security", **clean), attests("security", SECOND, n=2, **found))
+    # A second opinion does not wash the first one's findings away.
+    assert known(worst.of("security")) < 50
+
+
+@pytest.mark.parametrize(
+    ("dimension", "good", "bad"),
+    [
+        ("reliability", call(KEPT), FAILED),
+        ("safety", call(KEPT), call(BROKEN)),
+        ("self_audit", call(BROKEN, outcome="error"), call(BROKEN)),
+        ("model_compliance", call(KEPT, **aims(model="allowed")), call(KEPT, **aims(model="other"))),
+        ("runtime_compliance", call(KEPT), call(BROKEN)),
+        ("harness_stability", END, END | {"outcome": "aborted"}),
+    ],
+)
+def test_in_each_dimension_a_flood_is_capped_and_one_failure_costs_more_than_one_success_gains(
+    dimension: str, good: dict[str, Any], bad: dict[str, Any]
+) -> None:
+    def life(goods: int, bads: int) -> Life:
+        told = Life()
+        for hour, leaf in enumerate([good] * goods + [bad] * bads):
+            told.tell(leaf, at=TODAY * DAY_MICROS + hour * HOUR)
+        return told
+
+    base = known(life(8, 0).of(dimension))
+    more, worse = known(life(9, 0).of(dimension)), known(life(8, 1).of(dimension))
+    assert base - worse > 3 * (more - base)
+    flood = Life()
+    for day in range(TODAY - 9, TODAY + 1):
+        for hour in range(24):
+            flood.tell(*[good | {"tool": f"t{n}"} for n in range(40)], at=day * DAY_MICROS + hour * HOUR)
+    found = {str(name): one for name, one in flood.score().dimensions.items()}[dimension]
+    assert found.estimate.sample_size <= TENANT_UNITS

@@ -29,7 +29,7 @@ SIGNER = NoteSigner(ORIGIN, Ed25519PrivateKey.from_private_bytes(bytes(32)))
 
 
 def sealed(values: list[bytes]) -> tuple[PublishedSegment, list[Event]]:
-    events = [event for value in values for event in sealable(value)]
+    events = [event for value in values for event in sealable(value).events]
     tree = merkle.MemoryTree(merkle.leaf_hash(event["leaf"]) for event in events)
     made = segment.seal(
         segment.CHAIN_START,

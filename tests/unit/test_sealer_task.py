@@ -81,7 +81,7 @@ def test_a_segment_covers_its_records_and_is_signed() -> None:
     ]
     published = read_segment(out[0].value)
     header = segment.open_sealed(published.header_bytes, published.note, ORIGIN, [LOG.signer.verifier])
-    leaves = [event["leaf"] for value in batches for event in sealable(value)]
+    leaves = [event["leaf"] for value in batches for event in sealable(value).events]
     assert header.leaves == header.tree_size == len(leaves) == 15
     assert (header.source.first_offset, header.source.next_offset) == (0, 10)
     assert header.root == merkle.MemoryTree(map(merkle.leaf_hash, leaves)).root().hex()

@@ -52,6 +52,18 @@ def test_gives_an_owners_records_in_the_order_they_were_last_written(store: Stat
     store.close()
 
 
+def test_says_how_much_it_holds_also_once_closed(store: StateStore) -> None:
+    assert store.size_bytes < 10_000  # RocksDB's empty buffers count
+    before = store.size_bytes
+    store.write([(b"a", b"." * 2_000_000), (b"b", b"." * 1_000_000)], 2)
+    assert store.size_bytes - before >= 3_000_000
+    if isinstance(store, MemoryStore):
+        store.write([(b"a", b".."), (b"b", None)], 4)
+        assert store.size_bytes == 3
+    store.close()
+    assert store.size_bytes in (0, 3)
+
+
 def test_goes_round_all_records_a_few_at_a_time(store: StateStore) -> None:
     assert store.next_records(5) == []
     store.write(CHANGES, 6)

@@ -37,7 +37,7 @@ def publish(*sizes: int) -> Files:
     """The files of a log that published a checkpoint of each size."""
     files, writer = Files(), TileWriter()
     for size in sizes:
-        for file in [*writer.extend(entries(size - writer.tree.size, writer.tree.size)), *writer.edge()]:
+        for file in [*writer.extend(entries(size - writer.size, writer.size)), *writer.edge()]:
             files.put(file)
     return files
 
@@ -167,7 +167,7 @@ def test_a_writer_goes_on_from_what_it_published(size: int) -> None:
     for file in [*writer.extend(entries(300, size)), *writer.edge()]:
         files.put(file)
     assert files == publish(size, more)
-    assert writer.tree.root() == tree_of(more).root()
+    assert writer.root() == tree_of(more).root()
 
 
 def test_a_writer_does_not_go_on_from_something_else() -> None:

@@ -1,0 +1,1 @@
+"""Pages: what an agent's owners are called for, where that goes, and what they may answer."""

@@ -1,0 +1,283 @@
+"""The console in a real browser, on all services: each view, by people who look, type and press."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import BrowserContext, Page, expect
+
+from pactstream import atlas
+from tests.browsers import MISSING, PHONE
+from tests.console_stack import ConsoleStack
+
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
+
+STRANGER = "0xBAD0BAD0BAD0BAD0BAD0BAD0BAD0BAD0BAD0BAD0"
+SCHEMES = ("light", "dark")
+
+
+def log_in(page: Page, console: ConsoleStack, to: str = "") -> None:
+    page.goto(console.url + to)
+    page.get_by_label("API key").fill(console.key)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("navigation", name="Views")).to_be_visible()
+
+
+def violating_event(page: Page, console: ConsoleStack) -> dict[str, str]:
+    answer = page.request.get(f"{console.url}/api/events?verdict=violated&agent={atlas.AGENT_ID}")
+    found: dict[str, str] = answer.json()["events"][-1]
+    return found
+
+
+def test_logging_in_and_out(context: BrowserContext, console: ConsoleStack) -> None:
+    page = context.new_page()
+    page.goto(console.url)
+    page.get_by_label("API key").fill("pk_live_guess")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("alert")).to_contain_text("no such API key")
+    page.get_by_label("API key").fill(console.key)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Live", exact=True)).to_be_visible()
+    expect(page.locator(".who")).to_contain_text("Demo treasury")
+    assert page.evaluate("document.cookie") == ""  # no script can read the session
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_label("API key")).to_be_visible()
+    assert context.cookies() == []
+
+
+def test_a_violation_turns_red_as_it_happens(page: Page, console: ConsoleStack) -> None:
+    log_in(page, console)
+    expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
+    expect(page.locator(".stream .event").nth(30)).to_be_visible()
+    event_id = console.call("transfer_funds", {"destination": STRANGER, "amount": 7_777, "currency": "USDC"})
+    row = page.locator(".stream .event.broken.critical", has=page.locator(f'a[href$="{event_id}"]'))
+    expect(row).to_be_visible()
+    expect(row).to_contain_text("destination is not on the allow list")
+    red, green, blue = _channels(row.evaluate("node => getComputedStyle(node).borderLeftColor"))
+    assert red > 2 * max(green, blue)
+    row.get_by_role("link", name="transfer_funds").click()
+    expect(page.get_by_role("heading", name="transfer_funds")).to_be_visible()
+    expect(page.locator(".values")).to_contain_text("7777")
+
+
+def test_filters_narrow_the_stream(page: Page, console: ConsoleStack) -> None:
+    log_in(page, console)
+    page.get_by_label("Verdict").select_option("critical")
+    expect(page.locator(".stream .event:not(.broken)")).to_have_count(0)
+    assert "verdict=critical" in page.url
+    page.get_by_label("Tool").fill("get_balance")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("No events yet")).to_be_visible()
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator(".stream .event").nth(30)).to_be_visible()
+    page.get_by_label("Kind").select_option("session_start")
+    expect(page.locator(".stream .event").first).to_contain_text("Session begins")
+    valid = {"account": "treasury-main"}
+    page.get_by_label("Kind").select_option("tool_call")
+    page.get_by_label("Verdict").select_option("valid")
+    event_id = console.call("get_balance", valid)
+    expect(page.locator(f'.stream a[href$="{event_id}"]')).to_be_visible()
+
+
+def test_a_hostile_tool_is_shown_and_never_run(page: Page, console: ConsoleStack) -> None:
+    hostile = "<img src=x onerror=\"document.title='owned'\">"
+    log_in(page, console)
+    expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
+    console.call(hostile, {"<b>": hostile})
+    expect(page.locator(".stream").get_by_text(hostile)).to_be_visible()
+    assert page.locator(".stream img").count() == 0
+    assert "owned" not in page.title()
+
+
+def test_a_session_as_a_timeline(page: Page, console: ConsoleStack) -> None:
+    log_in(page, console)
+    event = violating_event(page, console)
+    page.goto(f"{console.url}/sessions/{atlas.AGENT_ID}/{event['sessionId']}")
+    steps = page.get_by_role("list", name="What happened").locator("> li")
+    expect(steps.first).to_contain_text("Session begins")
+    expect(steps.last).to_contain_text("Session ends")
+    broken = page.locator(".step.broken")
+    expect(broken).to_contain_text("destination is not on the allow list")
+    expect(broken).to_contain_text(STRANGER)
+
+
+def test_an_agents_figures(page: Page, console: ConsoleStack) -> None:
+    log_in(page, console, "/agents")
+    page.get_by_role("table").get_by_role("link", name="Atlas").click()
+    expect(page.get_by_role("heading", name="Atlas")).to_be_visible()
+    for title in ("Score", "Session health", "Pact compliance", "Oracle health"):
+        expect(page.get_by_role("region", name=title, exact=True)).to_be_visible()
+    score = page.get_by_role("region", name="Score by dimension")
+    expect(score.get_by_role("row")).to_have_count(13)
+    expect(page.get_by_role("region", name="Rules violated most")).to_contain_text("destination")
+    expect(page.get_by_role("img", name=re.compile("^Tool calls: ok"))).to_be_visible()
+    page.get_by_text("1 hour").click()
+    assert "span=1h" in page.url
+    expect(page.get_by_role("region", name="Session health")).to_contain_text("Tool calls")
+
+
+def test_a_pact_is_checked_as_one_types_compared_and_replayed(page: Page, console: ConsoleStack) -> None:
+    log_in(page, console, "/pacts")
+    page.get_by_role("table").get_by_role("link", name="Atlas: treasury sweep").click()
+    area = page.get_by_label("Pact as JSON")
+    expect(page.get_by_text("A valid pact")).to_be_visible()
+    document = area.input_value()
+    area.fill(document.replace('"max": 1000', '"max": "lots"'))
+    fault = page.locator(".faults button").first
+    expect(fault).to_contain_text("valueRange.max")
+    fault.click()
+    assert area.evaluate("node => node.value.slice(node.selectionStart, node.selectionEnd)") == '"lots"'
+    expect(page.get_by_role("button", name="Put in force")).to_be_disabled()
+    area.fill(
+        document.replace('"max": 1000', '"max": 100000').replace('"amount": "1000"', '"amount": "100000"')
+    )
+    expect(page.get_by_text("A valid pact")).to_be_visible()
+    page.get_by_role("button", name="What changes").click()
+    expect(page.get_by_role("region", name="Differences in meaning")).to_contain_text("looser")
+    page.get_by_role("button", name="Replay 24 hours").click()
+    expect(page.get_by_role("region", name="Calls by verdict")).to_contain_text("critical")
+    expect(page.locator(".replay")).to_contain_text("0 valid then and violated now")
+
+
+def test_a_version_is_put_in_force(page: Page, console: ConsoleStack) -> None:
+    log_in(page, console, "/pacts/new")
+    area = page.get_by_label("Pact as JSON")
+    name = f"Pact {uuid.uuid4().hex[:6]}"
+    document = {"name": name, "agentId": atlas.AGENT_ID, "conditions": []} | json.loads(area.input_value())
+    area.fill(json.dumps(document | {"name": name, "agentId": atlas.AGENT_ID}, indent=2))
+    expect(page.get_by_text("A valid pact")).to_be_visible()
+    page.get_by_role("button", name="Put in force").click()
+    expect(page.get_by_role("heading", name=name)).to_be_visible()
+    area.fill(area.input_value().replace(name, f"{name} bis"))
+    expect(page.get_by_role("button", name="Put in force")).to_be_enabled()
+    page.get_by_role("button", name="Put in force").click()
+    expect(page.get_by_role("status").filter(has_text="Version 2 is in force")).to_be_visible()
+
+
+def test_a_proof_is_verified_in_the_browser(page: Page, console: ConsoleStack) -> None:
+    log_in(page, console)
+    event = violating_event(page, console)
+    page.goto(f"{console.url}/ledger")
+    expect(page.get_by_role("region", name="Checkpoints").get_by_text("holds").first).to_be_visible()
+    page.get_by_label("Event id").fill(event["eventId"])
+    page.get_by_role("button", name="Verify").click()
+    expect(page.get_by_text("Verified.")).to_be_visible()
+    expect(page.locator(".proof")).to_contain_text("leads to the signed root")
+
+
+@pytest.mark.parametrize("what", ["leaf", "path", "signature", "key"])
+def test_a_forged_proof_is_not(page: Page, console: ConsoleStack, what: str) -> None:
+    log_in(page, console)
+    event = violating_event(page, console)
+    forge = {"leaf": 1, "path": 3, "signature": -2}
+
+    def forged(text: str) -> str:
+        lines = text.split("\n")
+        at = forge[what]
+        line = lines[at]
+        place = len(line) // 2
+        lines[at] = line[:place] + ("A" if line[place] != "A" else "B") + line[place + 1 :]
+        return "\n".join(lines)
+
+    if what == "key":
+        answer = page.request.get(f"{console.url}/api/ledger").json()
+        answer["keys"] = re.sub(r"\+[0-9a-f]{8}\+", "+00000000+", answer["keys"])
+        page.route("**/console/api/ledger", lambda route: route.fulfill(json=answer))
+    else:
+        page.route(
+            "**/console/api/ledger/proofs/*",
+            lambda route: route.fulfill(body=forged(route.fetch().text()), content_type="text/plain"),
+        )
+    page.goto(f"{console.url}/ledger?event={event['eventId']}")
+    expect(page.get_by_text("Not verified:")).to_be_visible()
+    expect(page.get_by_text("Verified.", exact=True)).to_have_count(0)
+
+
+def test_a_browser_without_ed25519_says_so(page: Page, console: ConsoleStack) -> None:
+    page.add_init_script(
+        "const real = SubtleCrypto.prototype.importKey;"
+        "SubtleCrypto.prototype.importKey = function (format, key, algorithm, ...rest) {"
+        " return algorithm === 'Ed25519' ? Promise.reject(new DOMException('no', 'NotSupportedError'))"
+        " : real.call(this, format, key, algorithm, ...rest); };"
+    )
+    log_in(page, console)
+    event = violating_event(page, console)
+    page.goto(f"{console.url}/ledger?event={event['eventId']}")
+    expect(page.get_by_text("has no Ed25519").first).to_be_visible()
+
+
+def test_a_revoked_key_is_out_at_once(context: BrowserContext, console: ConsoleStack) -> None:
+    key = console.onboarding.issue("short-lived", ["trust:private"])
+    page = context.new_page()
+    page.goto(console.url)
+    page.get_by_label("API key").fill(key)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
+    console.revoke(key)
+    expect(page.get_by_label("API key")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_every_view_is_accessible_and_fits_a_phone(
+    context: BrowserContext, console: ConsoleStack, scheme: str
+) -> None:
+    page = context.new_page()
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce")
+    page.goto(console.url)
+    expect(page.get_by_label("API key")).to_be_visible()
+    check(page, "login")
+    log_in(page, console)
+    event = violating_event(page, console)
+    views = {
+        "live": "",
+        "event": f"/events/{event['eventId']}",
+        "session": f"/sessions/{atlas.AGENT_ID}/{event['sessionId']}",
+        "agents": "/agents",
+        "agent": f"/agents/{atlas.AGENT_ID}",
+        "pages": "/pages",
+        "pacts": "/pacts",
+        "pact": f"/pacts/{atlas.PACT_ID}",
+        "ledger": f"/ledger?event={event['eventId']}",
+    }
+    for name, path in views.items():
+        page.goto(console.url + path)
+        expect(page.locator("main h1")).to_be_visible()
+        expect(page.get_by_text("Loading…")).to_have_count(0)
+        check(page, name)
+        page.set_viewport_size(PHONE)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], name
+        page.set_viewport_size({"width": 1_280, "height": 900})
+
+
+def check(page: Page, name: str) -> None:
+    """No finding of axe that is serious or worse."""
+    found = Axe().run(page)
+    grave = [
+        (one["id"], [node["html"][:200] for node in one["nodes"][:3]])
+        for one in found.response["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
+    assert grave == [], name
+
+
+def test_the_keyboard_is_enough(page: Page, console: ConsoleStack) -> None:
+    page.goto(console.url)
+    page.get_by_label("API key").focus()
+    page.keyboard.insert_text(console.key)
+    page.keyboard.press("Enter")
+    expect(page.locator(".stream .event").first).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Agents")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Agents")).to_be_visible()
+
+
+def _channels(colour: str) -> list[int]:
+    return [int(one) for one in re.findall(r"\d+", colour)[:3]]
