@@ -22,6 +22,7 @@ PROCESSES: Final = {
     "push": "oracle_api.push.__main__",
     "paging": "evaluator_worker.paging.__main__",
     "behaviour": "evaluator_worker.behaviour.__main__",
+    "anomaly": "evaluator_worker.anomaly.__main__",
 }
 """Each kind of process, and the module that starts it."""
 
@@ -59,7 +60,7 @@ class Metric(NamedTuple):
 
 
 _HTTP: Final = ("gateway", "oracle")
-_LOOPS: Final = ("evaluator", "sealer", "aggregator", "push", "paging", "behaviour")
+_LOOPS: Final = ("evaluator", "sealer", "aggregator", "push", "paging", "behaviour", "anomaly")
 _FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 _HTTP_METRICS: Final = (
@@ -433,6 +434,29 @@ _PAGING_METRICS: Final = (
         ("paging",),
     ),
 )
+_ANOMALY_METRICS: Final = (
+    Metric(
+        "pactstream_anomaly_windows_total",
+        "counter",
+        "windows",
+        "Windows of behaviour read, those that change nothing included.",
+        ("anomaly",),
+    ),
+    Metric(
+        "pactstream_anomaly_windows_skipped_total",
+        "counter",
+        "records",
+        "Records of the topic `behaviour.windows` that are no windows.",
+        ("anomaly",),
+    ),
+    Metric(
+        "pactstream_anomalies_total",
+        "counter",
+        "anomalies",
+        "Anomalies written, opened or closed.",
+        ("anomaly",),
+    ),
+)
 
 METRICS: Final = {
     one.name: one
@@ -446,6 +470,7 @@ METRICS: Final = {
         *_AGGREGATOR_METRICS,
         *_ORACLE_METRICS,
         *_PAGING_METRICS,
+        *_ANOMALY_METRICS,
     )
 }
 """The list, by name."""

@@ -22,10 +22,10 @@ from typing import Any, Final
 
 import faust
 from faust.types.auth import CredentialsT
-from prometheus_client import Counter
 
 from evaluator_worker.anomaly.settings import AnomalySettings
 from evaluator_worker.anomaly.stream import advance
+from pactstream import metrics
 from pactstream.errors import Fatal, InvalidInput, Retryable
 from pactstream.kafka import topics
 from pactstream.kafka.config import MAX_MESSAGE_BYTES
@@ -39,11 +39,9 @@ _STOP_SECONDS = 30.0
 _CHATTY = ("faust", "mode", "aiokafka")
 
 _log = logging.getLogger(__name__)
-_WINDOWS = Counter("pactstream_anomaly_windows_total", "Windows of behaviour taken in, or passed over.")
-_SKIPPED = Counter(
-    "pactstream_anomaly_windows_skipped_total", "Records of behaviour.windows that are no windows."
-)
-_FOUND = Counter("pactstream_anomalies_total", "Anomalies written, opened or closed.")
+_WINDOWS = metrics.counter("pactstream_anomaly_windows_total")
+_SKIPPED = metrics.counter("pactstream_anomaly_windows_skipped_total")
+_FOUND = metrics.counter("pactstream_anomalies_total")
 
 
 class AnomalyApp:
