@@ -24,7 +24,7 @@ from pactstream.clickhouse.verify import LogReport, verify_ledger
 from pactstream.errors import Retryable
 from pactstream.kafka import topics
 from pactstream.ledger.audit import Finding
-from pactstream.ledger.tile_writer import TileWriter
+from pactstream.ledger.tile_writer import SegmentWriter, TileWriter
 from pactstream.settings import ClickHouseSettings, KafkaSettings, ServiceSettings
 from pactstream.signing.keys import SigningKey, create_keys
 from tests.kafka_tools import create_topics, produce, read_all
@@ -80,8 +80,8 @@ class Setup:
         return [read_segment(message.value()) for message in messages]
 
     def publish(self, directory: Path) -> None:
-        """The leaves, the checkpoint and the key of every log, as a web server serves them."""
-        writers: dict[int, TileWriter] = {}
+        """The leaves, headers, checkpoint and key of every log, as a web server serves them."""
+        writers: dict[int, tuple[TileWriter, SegmentWriter]] = {}
         files: dict[str, bytes] = {}
         keys = []
         for one in self.published():
@@ -91,8 +91,9 @@ class Setup:
             source.close()
             if log not in writers:
                 keys.append(self.key.note_signer(one.header.origin).verifier.vkey())
-            writer = writers.setdefault(log, TileWriter())
-            for file in [*writer.extend([event["leaf"] for event in events]), *writer.edge()]:
+            tiles, segments = writers.setdefault(log, (TileWriter(), SegmentWriter()))
+            written = [*tiles.extend([event["leaf"] for event in events]), *tiles.edge()]
+            for file in [*written, *segments.append(one.header_bytes), *segments.edge()]:
                 files[f"ledger/{log}/{file.path}"] = file.data
             files[f"ledger/{log}/checkpoint"] = one.note
         write({**files, "ledger/keys": "".join(f"{key}\n" for key in keys).encode()}, directory)

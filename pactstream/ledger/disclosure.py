@@ -109,7 +109,7 @@ def make(
 
 def origin_of(data: bytes) -> str:
     """The log that a disclosure is from, unverified. Raises `DisclosureError` when it is malformed."""
-    return Checkpoint.parse(parse_note(_proof(_file(data)).checkpoint).text).origin
+    return Checkpoint.parse(parse_note(TlogProof.parse(_file(data).proof.encode()).checkpoint).text).origin
 
 
 def verify(
@@ -125,9 +125,10 @@ def verify(
     if len(file.statement["signatures"]) != 1:
         raise DisclosureError("a disclosure has one signature")
     statement = _statement(document)
-    if sha256(file.proof.encode()).hexdigest() != statement.proof_sha256:
+    text = file.proof.encode()
+    if sha256(text).hexdigest() != statement.proof_sha256:
         raise DisclosureError("the proof is not the one that the statement names")
-    proof = _proof(file)
+    proof = TlogProof.parse(text)
     origin = Checkpoint.parse(parse_note(proof.checkpoint).text).origin
     checkpoint = proof.verify(proof.extra, origin, verifiers.get(origin, ())).checkpoint
     leaf = parse_leaf(proof.extra)
@@ -154,13 +155,6 @@ def _file(data: bytes) -> _File:
     if not exact:
         raise DisclosureError("not a disclosure: the JSON is not in canonical form")
     return file
-
-
-def _proof(file: _File) -> TlogProof:
-    try:
-        return TlogProof.parse(file.proof.encode())
-    except UnicodeError as error:
-        raise DisclosureError("not a disclosure: the proof is no text") from error
 
 
 def _statement(document: Mapping[str, Any]) -> _Statement:

@@ -156,6 +156,16 @@ def test_not_even_the_operator_can_say_what_the_leaf_does_not(
         made.verify(resigned(made, **changes))
 
 
+def test_two_signatures_and_another_form_of_the_value_are_refused(made: Made) -> None:
+    document = json.loads(made.disclose())
+    (signature,) = document["statement"]["signatures"]
+    document["statement"]["signatures"] = [signature, signature]
+    with pytest.raises(DisclosureError, match="one signature"):
+        made.verify(canonical.dumps(document) + b"\n")
+    with pytest.raises(DisclosureError, match="the value is not in canonical form"):
+        made.verify(made.disclose().replace(b'"value":"250.1"', b'"value":"250.10"'))
+
+
 def test_another_issuer_log_or_time(made: Made, tmp_path: Path) -> None:
     data = made.disclose()
     with pytest.raises(ReportError):

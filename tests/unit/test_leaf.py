@@ -289,6 +289,28 @@ def test_violations_beyond_the_limit_are_counted() -> None:
     assert "violations.100.value" not in leaf.commitments
 
 
+def test_violations_with_long_paths_are_counted_beyond_what_a_leaf_has_room_for() -> None:
+    many = tuple(Violation("p" * 3_000 + str(i), "denyList", "minor", i, [], "no") for i in range(9))
+    leaf = parse_leaf(build(verdict=Verdict(False, True, PACT, 3, "ab" * 32, "minor", many)).leaf)
+    assert leaf.verdict is not None
+    assert (len(leaf.verdict.violations), leaf.verdict.omitted) == (4, 5)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "severity"),
+    [(None, "warning"), (Verdict(True, True, PACT, 3, "ab" * 32, None), "warning"), (VERDICT, None)],
+)
+def test_a_failed_call_is_a_warning_unless_its_verdict_is_graver(
+    verdict: Verdict | None, severity: str | None
+) -> None:
+    assert parse_leaf(build({"outcome": "error"}, verdict=verdict).leaf).severity == severity
+
+
+def test_the_calls_behind_a_violation_are_listed() -> None:
+    contributing = leaves.Contributing(calls=2, event_ids=(EVENT, PACT))
+    assert parse_leaf(build(contributing=contributing).leaf).contributing == contributing
+
+
 def test_a_failing_value_that_json_cannot_hold_does_not_keep_the_call_out() -> None:
     odd = (Violation("amount", "valueRange", "major", Decimal("NaN"), {}, "no number"),)
     built = build(verdict=Verdict(False, True, PACT, 3, "ab" * 32, "major", odd))
@@ -372,6 +394,8 @@ def changed(**members: Any) -> bytes:
         changed(eventId=EVENT.upper()),
         changed(eventId=EVENT + "\n"),
         changed(occurredAt="2026-05-13T10:00:00Z"),
+        changed(occurredAt="2026-05-13 10:00:00.000000Z"),
+        changed(contributing={"calls": 1, "eventIds": [EVENT.upper()]}),
         changed(tokenCount=-1),
         changed(type=""),
         changed(confidence=101),

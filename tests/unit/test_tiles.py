@@ -226,6 +226,9 @@ def test_a_reader_refuses_what_the_tree_has_not() -> None:
             reader.frontier_at(size)
         with pytest.raises(ProofError):
             reader.consistency_proof(size)
+    for bundle in (-1, SIZE // 256 + 1):
+        with pytest.raises(ProofError, match="has no bundle"):
+            reader.entries(bundle)
     for level, index in ((0, 258), (0, -1), (3, 0)):
         with pytest.raises(ProofError, match="has no tile"):
             reader.tile(level, index)

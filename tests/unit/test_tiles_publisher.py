@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pactstream.errors import Fatal
-from pactstream.ledger import merkle, segment
+from pactstream.ledger import files, merkle, segment
 from pactstream.ledger.cosignature import Cosigner
 from pactstream.ledger.files import StorageFailed
 from pactstream.ledger.published import LogVerification, Seen
@@ -116,6 +116,7 @@ def test_segments_are_published_one_by_one_or_many_at_once() -> None:
         assert seen is not None
         assert seen.checkpoint.size == [100, 300, 600, 700][index]
     batch.publish(SEALED)
+    assert batch.note == at_once.files["checkpoint"]
     assert at_once.files == {path: one_by_one.files[path] for path in at_once.files}
     assert verified(at_once) == seen
 
@@ -292,7 +293,8 @@ def test_a_directory_serves_what_was_published(tmp_path: Path) -> None:
 def test_a_directory_does_not_change_files(tmp_path: Path) -> None:
     store = TileDirectory(tmp_path)
     file = Published("tile/0/000.p/1", bytes(32))
-    store.put([file, file])
+    for _ in range(2):
+        store.put([file, file])
     with pytest.raises(Fatal, match="another content"):
         store.put([file._replace(data=b"x" * 32)])
     assert store.fetch(file.path) == bytes(32)
@@ -302,6 +304,24 @@ def test_a_directory_does_not_change_files(tmp_path: Path) -> None:
             store.replace_checkpoint(wrong, b"two")
     store.replace_checkpoint(b"one", b"two")
     assert store.fetch("checkpoint") == b"two"
+
+
+def test_names_are_durable_before_a_checkpoint_is_put_also_where_a_crash_left_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every folder from the file up to the log's is synced, whoever wrote the file."""
+    store = TileDirectory(tmp_path / "0")
+    file = Published("tile/entries/x001/000", b"\0\1a")
+    for _ in range(2):
+        synced: list[Path] = []
+        monkeypatch.setattr("pactstream.ledger.files.sync", synced.append)
+        store.put([file])
+        names = ("tile/entries/x001", "tile/entries", "tile", ".")
+        assert set(synced) == {tmp_path / "0" / name for name in names}
+    monkeypatch.undo()
+    assert store.fetch(file.path) == file.data
+    with pytest.raises(StorageFailed, match="cannot be stored"):
+        files.sync(tmp_path / "none")
 
 
 def test_a_directory_gives_out_only_what_is_published(tmp_path: Path) -> None:
