@@ -14,20 +14,21 @@ from pactstream import Telemetry, atlas, clock
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.control.tenants import SCOPES
 from pactstream.devstack.onboarding import TENANT_ID, Onboarding
-from pactstream.devstack.services import CONSOLE, Services
+from pactstream.devstack.services import CONSOLE, PAGING, Services
 from pactstream.fetch import fetch
 from tests.pipeline import TestAgent, pipeline, rows_of
 from tests.stack import ClickHouseAddress, eventually
 
 OTHER_TENANT = "7e2a9700-0000-4000-8000-000000000002"
 SEED = 42
+STRANGER = "0xBAD0BAD0BAD0BAD0BAD0BAD0BAD0BAD0BAD0BAD0"
 _VIOLATIONS = json.dumps(
     [
         {
             "paramPath": "destination",
             "rule": "allowList",
             "severity": "critical",
-            "value": "0xBAD0BAD0BAD0BAD0BAD0BAD0BAD0BAD0BAD0BAD0",
+            "value": STRANGER,
             "expected": ["0xA11A5e5b1cD2aC3E4f60718293a4B5c6D7e8F901"],
             "message": "destination is not on the allow list",
         }
@@ -65,6 +66,45 @@ class ConsoleStack:
             "POST",
             headers={"Authorization": f"Bearer {self.services.admin_key}"},
         )
+
+    def violate(self, agent: TestAgent, **params: object) -> str:
+        """A transfer to a stranger in a session of its own; the id of the page that it opened."""
+        self.call(
+            "transfer_funds", {"destination": STRANGER, "amount": 5, "currency": "USDC"} | params, agent=agent
+        )
+        sql = "SELECT toString(page_id) FROM pages FINAL WHERE agent_id = {agent:UUID} LIMIT 1"
+        with ClickHouse(self.services.clickhouse) as database:
+            rows = eventually(lambda: database.rows(sql, {"agent": agent.agent_id}), timeout=30)
+        return str(rows[0][0])
+
+    def lone_agent(self, *, may_act_as_agent: bool) -> tuple[TestAgent, str]:
+        """An agent in a tenant of its own, and a key that opens the console there."""
+        tenant, agent, pact = (str(uuid.uuid4()) for _ in range(3))
+        document = json.loads(atlas.pact_document()) | {"agentId": agent}
+        key = self.onboarding.register(agent, "Lone", pact_id=pact, document=document, tenant_id=tenant)
+        scopes = ["trust:private", "pages:act", *(["telemetry:write"] if may_act_as_agent else [])]
+        opens = self.onboarding.issue("console", scopes, tenant_id=tenant)
+        return TestAgent(agent, pact, key), opens
+
+    def drift(self, agent: TestAgent) -> None:
+        """A row of `anomalies`, as the anomaly app writes it."""
+        now = clock.now_micros()
+        feature = {"feature": "call_rate", "direction": "up", "observed": 9.0, "usual": 2.0, "effect": 3.5}
+        row = {
+            "tenant_id": TENANT_ID,
+            "agent_id": agent.agent_id,
+            "anomaly_id": str(uuid.uuid4()),
+            "kind": "drift",
+            "status": "open",
+            "since": now,
+            "detected_at": now,
+            "features": json.dumps([feature]),
+            "attribution": json.dumps({"model_version": "m-2"}),
+            "evidence": 200.0,
+            "version": 1,
+        }
+        with ClickHouse(self.services.clickhouse) as database:
+            database.insert("anomalies", list(row), [tuple(row.values())])
 
     def open_page(
         self, page_id: str, agent: TestAgent, event: Mapping[str, Any], *, tenant_id: str = TENANT_ID
@@ -115,7 +155,7 @@ def console_stack(
 ) -> Iterator[ConsoleStack]:
     """Everything up, and Atlas's day in the ledger."""
     environment = {"PACTSTREAM_CONSOLE_POLL_SECONDS": "0.1", "PACTSTREAM_CONSOLE_LOGINS_PER_MINUTE": "600"}
-    with pipeline(bootstrap, clickhouse, prefix, directory, more=[CONSOLE], **environment) as services:
+    with pipeline(bootstrap, clickhouse, prefix, directory, more=[CONSOLE, PAGING], **environment) as services:
         onboarding = Onboarding(services.gateway_url, services.admin_key)
         document = json.loads(atlas.pact_document())
         key = onboarding.register(atlas.AGENT_ID, "Atlas", pact_id=atlas.PACT_ID, document=document)

@@ -5,6 +5,7 @@ CREATE USER IF NOT EXISTS pactstream_operator IDENTIFIED WITH sha256_password BY
 CREATE USER IF NOT EXISTS pactstream_sealer IDENTIFIED WITH sha256_password BY 'change-me-sealer';
 CREATE USER IF NOT EXISTS pactstream_aggregator IDENTIFIED WITH sha256_password BY 'change-me-aggregator';
 CREATE USER IF NOT EXISTS pactstream_oracle IDENTIFIED WITH sha256_password BY 'change-me-oracle';
+CREATE USER IF NOT EXISTS pactstream_console IDENTIFIED WITH sha256_password BY 'change-me-console';
 CREATE USER IF NOT EXISTS pactstream_push IDENTIFIED WITH sha256_password BY 'change-me-push';
 
 -- Migrations, `ledger rebuild`, `ledger verify`, `erase`, `pact replay`.
@@ -27,5 +28,16 @@ GRANT SELECT ON pactstream.scores TO pactstream_oracle;
 GRANT SELECT ON pactstream.room_events TO pactstream_oracle;
 GRANT SELECT ON pactstream.ledger_segments TO pactstream_oracle;
 GRANT SELECT ON pactstream.oracle_samples TO pactstream_oracle;
+
+-- The console shows a tenant its own private values, and changes nothing.
+GRANT SELECT ON pactstream.room_events TO pactstream_console;
+GRANT SELECT ON pactstream.room_event_payloads TO pactstream_console;
+GRANT SELECT ON pactstream.ledger_segments TO pactstream_console;
+GRANT SELECT ON pactstream.pacts TO pactstream_console;
+GRANT SELECT ON pactstream.pages TO pactstream_console;
+GRANT SELECT ON pactstream.anomalies TO pactstream_console;
+GRANT SELECT ON pactstream.scores TO pactstream_console;
+GRANT SELECT ON pactstream.score_regressions TO pactstream_console;
+GRANT SELECT ON pactstream.oracle_samples TO pactstream_console;
 
 GRANT INSERT ON pactstream.oracle_samples TO pactstream_push;

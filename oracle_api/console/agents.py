@@ -86,6 +86,14 @@ GROUP BY t ORDER BY t
 """
 
 
+_ANOMALIES = """
+SELECT toString(anomaly_id), kind, status, toUnixTimestamp64Micro(since), toUnixTimestamp64Micro(detected_at),
+    features, attribution, evidence
+FROM anomalies FINAL WHERE tenant_id = {tenant:UUID} AND agent_id = {agent:UUID}
+ORDER BY detected_at DESC LIMIT 20
+"""
+
+
 class Listed(msgspec.Struct, frozen=True, rename="camel"):
     """An agent in the list; counts are of the last 24 hours."""
 
@@ -202,10 +210,28 @@ class Agents:
         """Composites that fell by more than five points overnight, with the tenant's events only."""
         return [_fall(row) for row in await self._rows.ask(_FALLS, tenant=tenant, agent=agent)]
 
+    async def anomalies(self, tenant_id: str, agent: UUID) -> list[dict[str, Any]]:
+        """Drift of the agent in this tenant, newest first, in this tenant's own figures."""
+        return [_anomaly(row) for row in await self._rows.ask(_ANOMALIES, tenant=tenant_id, agent=agent)]
+
     async def oracle(self, span: str) -> list[OraclePoint]:
         """How the oracle itself did; the same for everybody, as on the status page."""
         seconds, width = SPANS[span]
         return [_oracle_point(row) for row in await self._rows.ask(_ORACLE, seconds=seconds, width=width)]
+
+
+def _anomaly(row: Sequence[Any]) -> dict[str, Any]:
+    anomaly_id, kind, status, since, detected, features, attribution, evidence = row
+    return {
+        "anomalyId": anomaly_id,
+        "kind": kind,
+        "status": status,
+        "since": clock.to_iso(since),
+        "detectedAt": clock.to_iso(detected),
+        "features": msgspec.Raw(features.encode() or b"[]"),
+        "attribution": msgspec.Raw(attribution.encode() or b"{}"),
+        "evidence": evidence,
+    }
 
 
 def _fall(row: Sequence[Any]) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def router(parts: Parts) -> APIRouter:
         if registered is None:
             raise Refused(404, "no such agent")
         pseudonym = visitor.tenant.pseudonym
-        points, paths, score, nights, falls, oracle, pages = await asyncio.gather(
+        points, paths, score, nights, falls, oracle, pages, anomalies = await asyncio.gather(
             parts.agents.points(pseudonym, agent_id, span),
             parts.agents.paths(pseudonym, agent_id, span),
             parts.agents.score(agent_id),
@@ -86,6 +86,7 @@ def router(parts: Parts) -> APIRouter:
             parts.agents.falls(pseudonym, agent_id),
             parts.agents.oracle(span),
             page_routes.listed(parts, visitor.tenant.tenant_id, "unresolved", str(agent_id)),
+            parts.agents.anomalies(visitor.tenant.tenant_id, agent_id),
         )
         return answer(
             {
@@ -100,6 +101,7 @@ def router(parts: Parts) -> APIRouter:
                 "falls": falls,
                 "oracle": oracle,
                 "pages": pages,
+                "anomalies": anomalies,
             }
         )
 

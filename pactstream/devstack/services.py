@@ -138,6 +138,7 @@ class Services:
             "PACTSTREAM_PAGING_PORT": str(self.worker_ports[PAGING]),
             "PACTSTREAM_PAGING_GATEWAY_URL": self.gateway_url,
             "PACTSTREAM_PAGING_ORACLE_URL": self.oracle_url,
+            "PACTSTREAM_PAGING_CONSOLE_URL": self.console_url.removesuffix("/console"),
             # Receivers of a development stack are on this machine.
             "PACTSTREAM_PAGING_ALLOW_PRIVATE": "true",
             "PACTSTREAM_CONSOLE_PORT": str(self.console_port),

@@ -18,8 +18,23 @@ export function whenSignedOut(listener: Listener): void {
   onSignedOut = listener;
 }
 
+let held = false;
+let over = false;
+
+/** The session is over: leave, unless something is shown that would be lost. */
 export function signedOut(): void {
-  onSignedOut();
+  if (held) over = true;
+  else onSignedOut();
+}
+
+/** Stay where we are until `release`, even if the session ends meanwhile. */
+export function hold(): () => void {
+  held = true;
+  return function release() {
+    held = false;
+    if (over) onSignedOut();
+    over = false;
+  };
 }
 
 const BASE = "/console/api";
@@ -47,7 +62,7 @@ async function ask(method: string, path: string, body?: unknown): Promise<Respon
   }
   if (response.ok) return response;
   const said = await response.json().catch(() => ({}));
-  if (response.status === 401 && method + path !== "POSTsession") onSignedOut();
+  if (response.status === 401 && method + path !== "POSTsession") signedOut();
   throw new Failure(
     response.status,
     said.error ?? `The server answers ${response.status}.`,

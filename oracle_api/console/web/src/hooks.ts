@@ -9,10 +9,11 @@ export interface Loaded<T> {
   reload: () => void;
 }
 
-/** Load from the server, again whenever the address or the query changes; `null`: nothing. */
+/** Load from the server, again whenever the address or the query changes, and every so often; `null`: nothing. */
 export function useLoaded<T>(
   path: string | null,
   query: Record<string, string | number | undefined> = {},
+  everyMillis = 0,
 ): Loaded<T> {
   const [data, setData] = useState<T>();
   const [failure, setFailure] = useState<Failure>();
@@ -43,7 +44,13 @@ export function useLoaded<T>(
       current = false;
     };
   }, [key, turn]);
-  return { data, failure, loading, reload: useCallback(() => setTurn((n) => n + 1), []) };
+  const reload = useCallback(() => setTurn((n) => n + 1), []);
+  useEffect(() => {
+    if (!everyMillis) return;
+    const timer = setInterval(() => document.hidden || reload(), everyMillis);
+    return () => clearInterval(timer);
+  }, [everyMillis, reload]);
+  return { data, failure, loading, reload };
 }
 
 export type Connection = "connecting" | "live" | "lost";

@@ -151,7 +151,7 @@ export interface AgentDetail {
   falls: Fall[];
   oracle: OraclePoint[];
   pages: Page[];
-  anomalies?: Anomaly[];
+  anomalies: Anomaly[];
 }
 
 export interface Page {

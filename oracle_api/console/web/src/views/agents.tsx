@@ -93,10 +93,14 @@ const WIDTHS: Record<string, [number, number]> = {
 
 export function AgentView({ id, query, visitor }: { id: string; query: URLSearchParams; visitor: Visitor }) {
   const span = WIDTHS[query.get("span") ?? ""] ? (query.get("span") as string) : "24h";
-  const { data, failure, reload } = useLoaded<AgentDetail>(`agents/${encodeURIComponent(id)}`, { span });
+  const { data, failure, reload } = useLoaded<AgentDetail>(
+    `agents/${encodeURIComponent(id)}`,
+    { span },
+    10_000,
+  );
   const [resuming, setResuming] = useState(false);
   useTitle(data?.name ?? "Agent");
-  if (failure) return <Problem failure={failure} />;
+  if (failure && !data) return <Problem failure={failure} />;
   if (!data) return <Loading />;
   return (
     <>
@@ -133,7 +137,7 @@ export function AgentView({ id, query, visitor }: { id: string; query: URLSearch
           <PageList pages={data.pages} />
         </Card>
       )}
-      <Drift of={data.anomalies ?? []} />
+      <Drift of={data.anomalies} />
       <div class="columns">
         <ScoreCard score={data.score} />
         <Card title="Score by night" aside="90 days">

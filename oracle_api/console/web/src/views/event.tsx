@@ -27,6 +27,11 @@ export function EventView({ id }: { id: string }) {
       <div class="heading">
         <h1>{what(event)}</h1>
         <Verdict event={event} />
+        {event.type === "page" && event.outcome === "opened" && (
+          <Link to={path("pages", event.eventId)} class="button">
+            Its page
+          </Link>
+        )}
         <Link to={`${path("ledger")}?event=${event.eventId}`} class="button">
           Verify its proof
         </Link>

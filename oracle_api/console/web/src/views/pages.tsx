@@ -1,5 +1,5 @@
-import { useState } from "preact/hooks";
-import { send } from "../api";
+import { useEffect, useState } from "preact/hooks";
+import { hold, send } from "../api";
 import { ago, counted, inline, ruleText } from "../format";
 import { useAction, useLoaded, useTitle } from "../hooks";
 import {
@@ -20,6 +20,9 @@ import { Link, path, setQuery } from "../router";
 import type { FullPage, Page, Proposal, Visitor } from "../types";
 import { State } from "./agents";
 import { Differences, ReplayResult } from "./review";
+
+// What is done comes back through the ledger, a moment later.
+const REFRESH_MILLIS = 2_000;
 
 const SHOWN: [string, string][] = [
   ["unresolved", "Unresolved"],
@@ -91,11 +94,15 @@ function PageState({ page }: { page: Page }) {
 type Action = "acknowledge" | "accept" | "block" | "rotate";
 
 export function PageView({ id, visitor }: { id: string; visitor: Visitor }) {
-  const { data, failure, reload } = useLoaded<FullPage>(`pages/${encodeURIComponent(id)}`);
+  const { data, failure, reload } = useLoaded<FullPage>(
+    `pages/${encodeURIComponent(id)}`,
+    {},
+    REFRESH_MILLIS,
+  );
   const [action, setAction] = useState<Action>();
   const [said, setSaid] = useState("");
   useTitle(data ? `${data.tool}: ${data.rule}` : "Page");
-  if (failure) return <Problem failure={failure} />;
+  if (failure && !data) return <Problem failure={failure} />;
   if (!data) return <Loading />;
   const about = data.violations.find((one) => one.paramPath === data.paramPath && one.rule === data.rule);
   const others = data.violations.filter((one) => one !== about);
@@ -178,9 +185,6 @@ export function PageView({ id, visitor }: { id: string; visitor: Visitor }) {
         </Card>
         <Card title="History">
           <ol class="history">
-            <li>
-              <When at={data.openedAt} /> opened
-            </li>
             {data.history.map((one) => (
               <li key={one.at + one.action}>
                 <When at={one.at} /> {one.action} by {one.by}
@@ -195,15 +199,16 @@ export function PageView({ id, visitor }: { id: string; visitor: Visitor }) {
             <ul class="history">
               {data.deliveries.map((one) => (
                 <li key={one.route}>
-                  {one.route}{" "}
+                  {one.route || "Nobody"}{" "}
                   <span
                     class={`chip ${one.state === "delivered" ? "good" : one.state === "failed" ? "critical" : "none"}`}
                   >
                     {one.state}
                   </span>{" "}
                   <span class="muted">
-                    {one.kind}, {counted(one.attempts, "attempt")}
-                    {one.error && `, ${one.error}`}
+                    {one.kind && `${one.kind}, ${counted(one.attempts, "attempt")}`}
+                    {one.kind && one.error && ", "}
+                    {one.error}
                   </span>
                 </li>
               ))}
@@ -379,6 +384,8 @@ function Rotate({ page, onClose, onDone }: ActionProps) {
   const [reason, setReason] = useState("");
   const [rotated, setRotated] = useState<Rotated>();
   const { busy, failure, run } = useAction();
+  // The visitor's own key may be among those that were revoked; the new ones are shown all the same.
+  useEffect(() => (rotated ? hold() : undefined), [rotated]);
   const close = () => {
     onClose();
     if (rotated) onDone("The keys are rotated and the agent's sessions aborted.");

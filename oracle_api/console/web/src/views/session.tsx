@@ -15,6 +15,7 @@ export function SessionView({ agent, session }: { agent: string; session: string
   const last = events[events.length - 1];
   const calls = events.filter((one) => one.type === "tool_call");
   const broken = events.filter((one) => one.valid === false);
+  const end = events.find((one) => one.type === "session_end");
   return (
     <>
       <div class="heading">
@@ -34,7 +35,7 @@ export function SessionView({ agent, session }: { agent: string; session: string
             ],
             ["Began", first ? <When key="first" at={first.occurredAt} /> : "–"],
             ["Last event", last ? <When key="last" at={last.occurredAt} /> : "–"],
-            ["State", last?.type === "session_end" ? `ended: ${last.outcome}` : "in flight"],
+            ["State", end ? `ended: ${end.outcome}` : "in flight"],
             [
               "Tool calls",
               <span key="calls" class="num">
