@@ -10,19 +10,23 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from pactstream import Telemetry, atlas, clock
-from pactstream.devstack import ports
+from pactstream import Telemetry, atlas, clock, ids
+from pactstream.devstack import ports, sink
 from pactstream.devstack.onboarding import Onboarding
 from pactstream.devstack.reporter import Terminal
-from pactstream.devstack.services import DEPLOYMENT, SERVICES, Services
+from pactstream.devstack.services import DEPLOYMENT, PAGING, SERVICES, Services
+from pactstream.devstack.sink import Sink
 from pactstream.devstack.stack import Stack
 from pactstream.errors import Fatal, InvalidInput
 from pactstream.fetch import fetch
@@ -36,6 +40,9 @@ from pactstream.ledger.verification import KEYS, LEDGER, Verification, source
 from pactstream.signing.report import verify_report
 
 EVENTS = 40
+PAGES = 3
+"""What Atlas's violation breaks: each rule opens a page, and each page is an event of its own."""
+LEAVES = EVENTS + PAGES
 _REFLECTED_SECONDS = 30.0
 _POLL_SECONDS = 0.1
 _MARKER = ".pactstream-demo"
@@ -72,14 +79,16 @@ class Demo:
             {"the gateway, --gateway-port": self.gateway_port, "the oracle, --oracle-port": self.oracle_port}
         )
         empty(self.data_dir)
-        with Stack(self.data_dir, reporter=Terminal(self.console)) as stack:
+        with Stack(self.data_dir, reporter=Terminal(self.console)) as stack, sink.receiving() as team:
             services = self._start_services(stack)
-            self._run_atlas(services)
-            figures = check(services)
+            self._run_atlas(services, team)
+            pages = paged(team)
+            figures = [*check(services), _paged_figure(pages)]
             self._show(figures)
             wrong = [one.name for one in figures if not one.right]
             if wrong:
                 raise InvalidInput(f"not as promised: {', '.join(wrong)} (logs: {self.data_dir})")
+            show_page(pages)
             if not once:
                 self._stay(services)
 
@@ -94,28 +103,33 @@ class Demo:
             oracle_port=self.oracle_port,
         )
         with Progress(*_BAR, console=self.console) as progress:
-            task = progress.add_task("Starting the services", total=len(SERVICES))
+            names = (*SERVICES, PAGING)
+            task = progress.add_task("Starting the services", total=len(names))
             services.prepare()
-            services.start(on_ready=lambda _: progress.advance(task))
+            services.start(names, on_ready=lambda _: progress.advance(task))
         return services
 
-    def _run_atlas(self, services: Services) -> None:
+    def _run_atlas(self, services: Services, team: Sink) -> None:
         onboarding = Onboarding(services.gateway_url, services.admin_key)
         document = json.loads(atlas.pact_document())
         api_key = onboarding.register(atlas.AGENT_ID, "Atlas", pact_id=atlas.PACT_ID, document=document)
+        responder = onboarding.issue("on call", ("pages:act", "pages:admin", "pacts:read"))
+        route = {"kind": "webhook", "name": "the demo's team", "url": team.url}
+        where = f"{services.gateway_url}/api/v1/paging/routes/{ids.uuid7()}"
+        fetch(where, "PUT", body=route, headers={"X-Pact-Key": responder})
         with (
             Progress(*_BAR, console=self.console) as progress,
             Telemetry(api_key=api_key, base_url=services.gateway_url, agent_id=atlas.AGENT_ID) as telemetry,
         ):
-            task = progress.add_task("Atlas's events, reflected", total=EVENTS)
+            task = progress.add_task("Atlas's events, reflected", total=LEAVES)
             atlas.run(telemetry, self.seed)
             telemetry.flush(_REFLECTED_SECONDS)
             if telemetry.stats().accepted != EVENTS:
                 raise Fatal(f"the gateway did not take Atlas's events: {telemetry.stats()}")
-            for reflected in reflections(services, EVENTS):
+            for reflected in reflections(services, LEAVES):
                 progress.update(task, completed=reflected)
-            task = progress.add_task("Atlas's events, published", total=EVENTS)
-            for published in publications(services, EVENTS):
+            task = progress.add_task("Atlas's events, published", total=LEAVES)
+            for published in publications(services, LEAVES):
                 progress.update(task, completed=published)
 
     def _show(self, figures: list[Figure]) -> None:
@@ -136,6 +150,32 @@ class Demo:
         console.print(f"the ledger    pactstream verify ledger --url {services.oracle_url}")
         console.print("Ctrl-C stops everything.")
         services.supervisor.watch()
+
+
+def paged(team: Sink) -> list[dict[str, Any]]:
+    """The pages that Atlas's violation opened, as the team got them; fewer, if they do not come in time."""
+    pages: list[dict[str, Any]] = []
+    with suppress(Empty):
+        while len(pages) < PAGES:
+            pages.append(team.notices.get(timeout=_REFLECTED_SECONDS)["data"])
+    return pages
+
+
+def _paged_figure(pages: list[dict[str, Any]]) -> Figure:
+    rules = {(page["paramPath"], page["rule"]) for page in pages}
+    return Figure("pages", f"{len(pages)} delivered to the team", rules == atlas.VIOLATED_RULES)
+
+
+def show_page(pages: list[dict[str, Any]]) -> None:
+    """Print one page as its team got it, and its links."""
+    console = Console(soft_wrap=True, highlight=False)
+    for page in pages[:1]:
+        console.print()
+        console.print(f"[bold]Page:[/] {escape(page['title'])}")
+        for name in ("value", "expected", "sessionId", "pactVersion", "openedAt"):
+            console.print(f"  {name:<12} {escape(str(page[name]))}")
+        for name, link in page["links"].items():
+            console.print(f"  {name:<12} {link}")
 
 
 def empty(data_dir: Path) -> None:
@@ -263,7 +303,7 @@ def _ledger_figures(report: dict[str, Any], logs: list[Result]) -> list[Figure]:
     faults = sum(log.faults for log in logs)
     claimed = Checkpoint.parse(parse_note(report["ledger"]["checkpoint"].encode()).text)
     matches = claimed in [log.checkpoint for log in logs]
-    right = leaves == EVENTS and faults == 0
+    right = leaves == LEAVES and faults == 0
     return [
         Figure("ledger", f"{leaves} leaves verified from the published files, {faults} faults", right),
         Figure("checkpoint", "the report's is the ledger's" if matches else "differs", matches),

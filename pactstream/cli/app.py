@@ -17,6 +17,7 @@ from pactstream.cli import (
     ledger,
     operate,
     pact,
+    pages,
     score,
     timestamp,
     trust,
@@ -51,6 +52,9 @@ app.add_typer(score.app, name="score")
 app.add_typer(verify.app, name="verify")
 app.add_typer(witness.app, name="witness")
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(pages.app, name="pages")
+app.add_typer(pages.agent_app, name="agent")
+app.add_typer(pages.routes_app, name="routes")
 
 
 def _version(wanted: bool) -> None:

@@ -52,7 +52,9 @@ def test_the_demo_shows_every_figure_and_ctrl_c_leaves_nothing(tmp_path: Path) -
         "96%",
         "critical",
         "destination (allowList)",
-        "40 leaves verified",
+        "43 leaves verified",
+        "3 delivered to the team",
+        "breaks allowList",
     ):
         assert figure in shown
     assert "✗" not in shown
