@@ -37,7 +37,7 @@ from pactstream.web import RateLimiter
 _CATCH_UP_SECONDS = 15.0
 _READY_SECONDS = 2.0
 _TRANSACTIONAL_ID = "control-plane"
-_PAGING_ID = "paging-control"
+_PAGING_ID = "page-control"
 _EVALUATORS = "evaluator"  # the consumer group
 _log = logging.getLogger(__name__)
 

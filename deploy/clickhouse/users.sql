@@ -7,6 +7,7 @@ CREATE USER IF NOT EXISTS pactstream_aggregator IDENTIFIED WITH sha256_password 
 CREATE USER IF NOT EXISTS pactstream_oracle IDENTIFIED WITH sha256_password BY 'change-me-oracle';
 CREATE USER IF NOT EXISTS pactstream_console IDENTIFIED WITH sha256_password BY 'change-me-console';
 CREATE USER IF NOT EXISTS pactstream_push IDENTIFIED WITH sha256_password BY 'change-me-push';
+CREATE USER IF NOT EXISTS pactstream_paging IDENTIFIED WITH sha256_password BY 'change-me-paging';
 
 -- Migrations, `ledger rebuild`, `ledger verify`, `erase`, `pact replay`.
 GRANT ALL ON pactstream.* TO pactstream_operator;
@@ -41,3 +42,7 @@ GRANT SELECT ON pactstream.score_regressions TO pactstream_console;
 GRANT SELECT ON pactstream.oracle_samples TO pactstream_console;
 
 GRANT INSERT ON pactstream.oracle_samples TO pactstream_push;
+
+-- Pages hold private values: nobody else but the console's user reads them.
+GRANT SELECT, INSERT ON pactstream.pages TO pactstream_paging;
+GRANT SELECT ON pactstream.score_regressions TO pactstream_paging;

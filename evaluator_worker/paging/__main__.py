@@ -8,6 +8,7 @@ from evaluator_worker.paging import wiring
 from evaluator_worker.paging.settings import PagingSettings
 from pactstream import logs, settings, worker
 from pactstream.errors import Fatal, Retryable
+from pactstream.kafka import reach
 
 
 def main() -> int:
@@ -15,6 +16,7 @@ def main() -> int:
     try:
         ours = settings.load(PagingSettings)
         logs.configure("paging", ours.log_level)
+        reach.check(ours)
         with wiring.build(ours) as parts:
             return worker.run(parts.loops, host=ours.bind_host, port=ours.paging_port, ready=parts.ready)
     except (Fatal, Retryable) as error:

@@ -13,7 +13,7 @@ from pactstream.settings import ClickHouseSettings, ServiceSettings
 class PagingSettings(ServiceSettings, ClickHouseSettings):
     """What paging adds to the settings of every service."""
 
-    paging_port: int = Field(9106, description="Paging: port of health and metrics.")
+    paging_port: int = Field(9110, description="Paging: port of health and metrics.")
     key_dir: Path = Field(Path("keys"), description="Directory of the signing keys.")
     paging_max_events: int = Field(
         2_000, ge=1, description="Paging: a transaction closes after this many events,"

@@ -97,7 +97,7 @@ def build(settings: PagingSettings) -> Iterator[Parts]:
             routes.find, keys, sender, own_sender, mailer, settings.paging_smtp_from, fallback
         )
         posting = Deliverer(settings, plan(delivering))
-        changes = Changes(settings, "paging-notices", (marks, routes.table))
+        changes = Changes(settings, "page-notices", (marks, routes.table))
         regressions = Regressions(
             database,
             directory,

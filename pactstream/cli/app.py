@@ -10,6 +10,7 @@ from rich.console import Console
 
 from pactstream import __version__
 from pactstream.cli import (
+    audit,
     disclose,
     dlq,
     erase,
@@ -52,6 +53,7 @@ app.add_typer(score.app, name="score")
 app.add_typer(verify.app, name="verify")
 app.add_typer(witness.app, name="witness")
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(audit.app, name="audit")
 app.add_typer(pages.app, name="pages")
 app.add_typer(pages.agent_app, name="agent")
 app.add_typer(pages.routes_app, name="routes")

@@ -51,10 +51,18 @@ class Rights:
 
 RIGHTS: Final = {
     "gateway": Rights(
-        reads=(t.TENANTS, t.PACTS, t.ISSUERS),
-        writes=(t.BATCHES, t.TENANTS, t.PACTS, t.ISSUERS),
+        reads=(t.TENANTS, t.PACTS, t.ISSUERS, t.PAGES, t.PAGING_ROUTES, t.PAGING_MARKS),
+        writes=(
+            t.BATCHES,
+            t.TENANTS,
+            t.PACTS,
+            t.ISSUERS,
+            t.PAGING_ROUTES,
+            t.PAGING_MARKS,
+            t.PAGE_DELIVERIES,
+        ),
         describes=("evaluator",),
-        transactions=("control-plane",),
+        transactions=("control-plane", "page-control"),
     ),
     "evaluator": Rights(
         reads=(t.BATCHES, t.PACTS, t.EVALUATOR_STATE, t.HOLDS),
@@ -96,6 +104,29 @@ RIGHTS: Final = {
         writes=(t.DELIVERIES, t.DELIVERIES + ".dlq", t.WEBHOOK_STATE, t.SCORES + ".dlq", t.TENANTS + ".dlq"),
         groups=("webhook-scores", "webhook-statuses", "webhook-deliverer", "oracle-samples"),
         transactions=("webhook-scores-", "webhook-statuses-"),
+    ),
+    "paging": Rights(
+        reads=(
+            t.EVALUATED,
+            t.PACTS,
+            t.TENANTS,
+            t.PAGES,
+            t.PAGE_DELIVERIES,
+            t.PAGING_STATE,
+            t.PAGING_ROUTES,
+            t.PAGING_MARKS,
+        ),
+        writes=(
+            t.BATCHES,
+            t.PAGES,
+            t.PAGE_DELIVERIES,
+            t.PAGE_DELIVERIES + ".dlq",
+            t.EVALUATED + ".dlq",
+            t.PAGING_STATE,
+            t.PAGING_MARKS,
+        ),
+        groups=("paging", "page-deliverer", "page-projector"),
+        transactions=("paging-", "page-notices"),
     ),
 }
 """By service. To read or write a topic is also to describe it; to write is also to be idempotent (KIP-679)."""

@@ -23,6 +23,7 @@ KEYS = {
     "PACTSTREAM_KEY_REPORT_ES256",
     "PACTSTREAM_KEY_REPORT_ED25519",
     "PACTSTREAM_KEY_WEBHOOK",
+    "PACTSTREAM_KEY_PAGING",
 }
 
 pytestmark = pytest.mark.skipif(HELM is None, reason="helm is not installed: make tools")
@@ -80,6 +81,7 @@ def test_a_key_is_with_the_service_that_signs_with_it_and_no_other() -> None:
         "PACTSTREAM_KEY_REPORT_ES256": {"oracle"},
         "PACTSTREAM_KEY_REPORT_ED25519": {"oracle"},
         "PACTSTREAM_KEY_WEBHOOK": {"oracle", "push"},
+        "PACTSTREAM_KEY_PAGING": {"gateway", "paging"},
     }
 
 
@@ -105,7 +107,13 @@ def test_containers_can_do_little() -> None:
 
 def test_workers_come_back_under_their_names_with_their_state() -> None:
     workers = of_kind("StatefulSet")
-    assert {name.removeprefix("ps-") for name in workers} == {"evaluator", "sealer", "aggregator", "push"}
+    assert {name.removeprefix("ps-") for name in workers} == {
+        "evaluator",
+        "sealer",
+        "aggregator",
+        "push",
+        "paging",
+    }
     (claim,) = workers["ps-evaluator"]["spec"]["volumeClaimTemplates"]
     assert claim["metadata"]["name"] == "state"
     instance = environment(workloads()["evaluator"])["PACTSTREAM_INSTANCE"]

@@ -15,6 +15,8 @@ oracle:
   {module: oracle_api, port: 8090, metrics: 9106, public: true, tls: true, clickhouse: true, published: ro, retired: true}
 push:
   {module: oracle_api.push, port: 9104, metrics: 9104, worker: true, clickhouse: true, internet: true}
+paging:
+  {module: evaluator_worker.paging, port: 9110, metrics: 9110, worker: true, clickhouse: true, internet: true}
 {{- end -}}
 
 {{/* Secrets by service. Keys come as variables: Kubernetes lets the group read mounted ones, which is refused. */}}
@@ -22,6 +24,7 @@ push:
 gateway:
   - {variable: PREFLIGHT_SECRET, of: gateway, key: preflight}
   - {variable: GATEWAY_ADMIN_KEY_SHA256, of: gateway, key: admin-key-sha256}
+  - {variable: KEY_PAGING, of: pagingKey, key: paging.key}
 evaluator:
   - {variable: PREFLIGHT_SECRET, of: gateway, key: preflight}
 sealer:
@@ -32,6 +35,8 @@ oracle:
   - {variable: KEY_WEBHOOK, of: webhookKey, key: webhook.key}
 push:
   - {variable: KEY_WEBHOOK, of: webhookKey, key: webhook.key}
+paging:
+  - {variable: KEY_PAGING, of: pagingKey, key: paging.key}
 {{- end -}}
 
 {{- define "pactstream.name" -}}
