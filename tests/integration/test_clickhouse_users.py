@@ -34,6 +34,15 @@ def test_the_oracle_reads_only_and_no_private_value() -> None:
     assert not [one for one in rights if "payloads" in one]
 
 
+def test_the_oracle_may_read_whatever_it_asks_for() -> None:
+    source = "".join(one.read_text() for one in (FILE.parents[2] / "oracle_api").glob("*.py"))
+    made = set(re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", "".join(one.sql for one in migrate.packaged())))
+    asked = set(re.findall(r"(?:FROM|JOIN) (\w+)", source)) & made
+    granted = set(re.findall(r"ON pactstream\.(\w+) TO pactstream_oracle", FILE.read_text()))
+    assert {"latest_scores", "room_events", "ledger_segments"} <= asked
+    assert asked == granted
+
+
 def test_the_engine_reads_every_statement(clickhouse_database: ClickHouseAddress) -> None:
     server = clickhouse_database
     settings = ClickHouseSettings(
