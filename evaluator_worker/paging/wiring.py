@@ -17,6 +17,7 @@ from evaluator_worker.paging.delivering import (
     Relay,
     series_of,
 )
+from evaluator_worker.paging.drifts import Drifts
 from evaluator_worker.paging.projector import Projector
 from evaluator_worker.paging.regressions import Regressions
 from evaluator_worker.paging.settings import PagingSettings
@@ -98,11 +99,13 @@ def build(settings: PagingSettings) -> Iterator[Parts]:
         )
         posting = Deliverer(settings, plan(delivering))
         changes = Changes(settings, "page-notices", (marks, routes.table))
+        notices = Notices(changes, marks, routes)
+        console_url = settings.paging_console_url.rstrip("/")
         regressions = Regressions(
             database,
             directory,
-            Notices(changes, marks, routes),
-            settings.paging_console_url.rstrip("/"),
+            notices,
+            console_url,
             settings.paging_oracle_url.rstrip("/"),
         )
         loops: list[Callable[[Event], None]] = [
@@ -110,6 +113,7 @@ def build(settings: PagingSettings) -> Iterator[Parts]:
             posting.run,
             Projector(settings, database).run,
             regressions.run,
+            Drifts(database, notices, _names(directory), console_url).run,
         ]
         yield Parts(loops, lambda: watch.ready and posting.ready)
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from tests.bench.figures import MARK
 
 PEERS_PYTHON: Final = ".venv-bench/bin/python"
-IN_PEERS: Final = {"bench_pacts"}
+IN_PEERS: Final = {"bench_anomaly", "bench_pacts"}
 # Whatever else stands here under this name: helpers are not called bench_.
 PROGRAMS: Final = "bench_*.py"
 COLUMNS: Final = ("", "Pactstream", "peer", "ratio", "aim")

@@ -76,6 +76,11 @@ class Fleet:
         np.put_along_axis(chosen, order[:, :moved], 1.0, -1)
         return np.asarray(chosen * signs)
 
+    def change(self, shift: Shift) -> None:
+        """From now on, this shift and no other."""
+        self.shift = shift
+        self.directions = self._directions()
+
     def block(self, first: int, minutes: int) -> Floats:
         """Windows of the minutes from `START + first`: (time, agent, tenant, feature). Call it in order."""
         shape = (minutes, self.agents, self.tenants, FEATURES)
