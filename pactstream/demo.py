@@ -25,7 +25,7 @@ from pactstream import Telemetry, atlas, clock, ids
 from pactstream.devstack import ports, sink
 from pactstream.devstack.onboarding import Onboarding
 from pactstream.devstack.reporter import Terminal
-from pactstream.devstack.services import DEPLOYMENT, PAGING, SERVICES, Services
+from pactstream.devstack.services import CONSOLE, DEPLOYMENT, PAGING, SERVICES, Services
 from pactstream.devstack.sink import Sink
 from pactstream.devstack.stack import Stack
 from pactstream.errors import Fatal, InvalidInput
@@ -43,6 +43,7 @@ EVENTS = 40
 PAGES = 3
 """What Atlas's violation breaks: each rule opens a page, and each page is an event of its own."""
 LEAVES = EVENTS + PAGES
+RESPONDER = ("trust:private", "pacts:read", "pacts:write", "pages:act", "pages:admin")
 _REFLECTED_SECONDS = 30.0
 _POLL_SECONDS = 0.1
 _MARKER = ".pactstream-demo"
@@ -81,7 +82,7 @@ class Demo:
         empty(self.data_dir)
         with Stack(self.data_dir, reporter=Terminal(self.console)) as stack, sink.receiving() as team:
             services = self._start_services(stack)
-            self._run_atlas(services, team)
+            responder = self._run_atlas(services, team)
             pages = paged(team)
             figures = [*check(services), _paged_figure(pages)]
             self._show(figures)
@@ -90,7 +91,7 @@ class Demo:
                 raise InvalidInput(f"not as promised: {', '.join(wrong)} (logs: {self.data_dir})")
             show_page(pages)
             if not once:
-                self._stay(services)
+                self._stay(services, responder)
 
     def _start_services(self, stack: Stack) -> Services:
         services = Services(
@@ -103,17 +104,18 @@ class Demo:
             oracle_port=self.oracle_port,
         )
         with Progress(*_BAR, console=self.console) as progress:
-            names = (*SERVICES, PAGING)
+            names = (*SERVICES, PAGING, CONSOLE)
             task = progress.add_task("Starting the services", total=len(names))
             services.prepare()
             services.start(names, on_ready=lambda _: progress.advance(task))
         return services
 
-    def _run_atlas(self, services: Services, team: Sink) -> None:
+    def _run_atlas(self, services: Services, team: Sink) -> str:
+        """Send Atlas's day and wait for all that comes of it; the key of who is on call."""
         onboarding = Onboarding(services.gateway_url, services.admin_key)
         document = json.loads(atlas.pact_document())
         api_key = onboarding.register(atlas.AGENT_ID, "Atlas", pact_id=atlas.PACT_ID, document=document)
-        responder = onboarding.issue("on call", ("pages:act", "pages:admin", "pacts:read"))
+        responder = onboarding.issue("on call", RESPONDER)
         route = {"kind": "webhook", "name": "the demo's team", "url": team.url}
         where = f"{services.gateway_url}/api/v1/paging/routes/{ids.uuid7()}"
         fetch(where, "PUT", body=route, headers={"X-Pact-Key": responder})
@@ -131,6 +133,7 @@ class Demo:
             task = progress.add_task("Atlas's events, published", total=LEAVES)
             for published in publications(services, LEAVES):
                 progress.update(task, completed=published)
+        return responder
 
     def _show(self, figures: list[Figure]) -> None:
         table = Table(title="Atlas's day", title_justify="left", title_style="bold", show_header=False)
@@ -138,9 +141,10 @@ class Demo:
             table.add_row(one.name, one.found, "[green]✓[/]" if one.right else "[red]✗ not as promised[/]")
         Console().print(table)
 
-    def _stay(self, services: Services) -> None:
+    def _stay(self, services: Services, responder: str) -> None:
         console = Console(soft_wrap=True, highlight=False)
         console.print()
+        console.print(f"console       {services.console_url}, log in with {responder}")
         console.print(f"live page     {services.oracle_url}/demo")
         console.print(f"trust report  {report_url(services)}")
         console.print(f"ingest docs   {services.gateway_url}/docs")

@@ -1,0 +1,127 @@
+"""A night on call from the command line, with all services: accept, rotate, and the bundle for the auditor."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from pathlib import Path
+
+import pytest
+
+from pactstream.clickhouse.client import ClickHouse
+from pactstream.devstack import sink
+from pactstream.devstack.onboarding import Onboarding
+from pactstream.devstack.services import DEPLOYMENT, PAGING, Services
+from pactstream.ledger import files
+from pactstream.ledger.verification import KEYS, source
+from tests.cli_tools import Ran, Run, runner
+from tests.pipeline import TestAgent, new_agent, pipeline
+from tests.stack import ClickHouseAddress, eventually
+
+SCOPES = ("trust:private", "pacts:read", "pages:act", "pages:admin")
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    return runner(monkeypatch, capsys)
+
+
+def send(services: Services, agent: TestAgent, **params: object) -> None:
+    call = {"destination": "treasury-main", "amount": 10, "currency": "USDC"} | params
+    with agent.telemetry(services) as telemetry:
+        telemetry.session_start(session_id="s-1")
+        telemetry.tool_call(tool="transfer_funds", params=call, session_id="s-1")
+        telemetry.flush(30)
+
+
+def sealed(services: Services, agent: TestAgent, kind: str) -> list[str]:
+    with ClickHouse(services.clickhouse) as database:
+        found = database.rows(
+            "SELECT outcome FROM room_events WHERE agent_id = {agent:UUID} AND type = {kind:String}",
+            {"agent": agent.agent_id, "kind": kind},
+        )
+    return sorted(outcome for (outcome,) in found)
+
+
+@pytest.mark.timeout(300)
+def test_a_night_on_call(
+    kafka_bootstrap: str,
+    topic_prefix: str,
+    clickhouse_database: ClickHouseAddress,
+    tmp_path: Path,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with (
+        pipeline(
+            kafka_bootstrap, clickhouse_database, topic_prefix, tmp_path / "s", more=(PAGING,)
+        ) as services,
+        sink.receiving() as team,
+    ):
+        agent = new_agent(services)
+        key = Onboarding(services.gateway_url, services.admin_key).issue("on call", SCOPES)
+        for name, value in services.environment().items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("PACTSTREAM_API_KEY", key)
+        monkeypatch.setenv("PACTSTREAM_GATEWAY_URL", services.gateway_url)
+
+        def ok(*arguments: object) -> str:
+            done: Ran = run(*arguments)
+            assert done.code == 0, done.err
+            return done.out
+
+        made = ok("routes", "put", "webhook", "team", "--address", team.url)
+        route = re.search(r"route ([0-9a-f-]{36})", made)
+        assert route is not None
+        assert "whsec_" in made
+        assert "webhook" in ok("routes", "list")
+        ok("routes", "test", route[1])
+        assert team.notices.get(timeout=30)["type"] == "test"
+
+        send(services, agent, destination=f"0x{uuid.uuid4().hex}")
+        page = team.notices.get(timeout=30)["data"]["pageId"]
+        assert page in ok("pages", "list", "--status", "open")
+        assert "allowList" in ok("pages", "show", page)
+        ok("pages", "ack", page, "--note", "looking")
+        assert "version 2 is in force" in ok("pages", "accept", page, "--reason", "a supplier", "--yes")
+        eventually(lambda: "accepted" in ok("pages", "show", page), timeout=20)
+
+        send(services, agent, destination=f"0x{uuid.uuid4().hex}")
+        notices = iter(lambda: team.notices.get(timeout=30), None)
+        second = next(one["data"]["pageId"] for one in notices if one["data"]["pageId"] != page)
+        rotated = ok("pages", "rotate", second, "--reason", "leaked")
+        assert "pk_live_" in rotated
+        refused = run("pages", "block", second, "--reason", "x")
+        eventually(lambda: run("pages", "block", second, "--reason", "x").code == 3, timeout=20)
+        assert refused.code in (0, 3)
+        ok("agent", "resume", agent.agent_id, "--reason", "new keys")
+        eventually(lambda: sealed(services, agent, "session_end") == ["aborted"], timeout=30)
+        eventually(lambda: "rotated" in sealed(services, agent, "page"), timeout=30)
+        ok("routes", "delete", route[1])
+
+        def is_published() -> bool:
+            out = tmp_path / f"{uuid.uuid4()}.zip"
+            bundle = ("audit", "bundle", agent.agent_id, "--since", "1h", "--out", out)
+            made = run(*bundle, "--url", services.oracle_url, "--key-dir", services.key_dir)
+            with_all = made.code == 0 and verified(out).count("event") == 1
+            if with_all:
+                out.rename(tmp_path / "x.zip")
+            return with_all
+
+        def verified(out: Path) -> str:
+            return ok("audit", "verify", out, "--url", services.oracle_url, "--issuer", DEPLOYMENT)
+
+        eventually(is_published, timeout=30, interval=0.5)
+        data = (tmp_path / "x.zip").read_bytes()
+        # Offline, with keys that were handed over before.
+        (tmp_path / "log-keys").write_bytes(source(services.oracle_url)(KEYS))
+        jwks = tmp_path / "jwks.json"
+        jwks.write_text(
+            json.dumps(json.loads(ok("keys", "public", "--for", "report", "--dir", services.key_dir)))
+        )
+    assert files.read(jwks, 10_000) is not None
+    offline = ("--jwks", jwks, "--keys", tmp_path / "log-keys", "--issuer", DEPLOYMENT)
+    assert "in order" in run("audit", "verify", tmp_path / "x.zip", *offline).out
+    (tmp_path / "y.zip").write_bytes(data + b"\0")
+    assert run("audit", "verify", tmp_path / "y.zip", *offline).code == 1
