@@ -32,18 +32,18 @@ PROMISE = 25_000
 PEER = 10_000 / 7
 """Tessera on NVMe: about 10,000 entries a second on seven cores."""
 _WARM_UP = 1_000
-_BATCH = 20
-_DIFFERENT = 200
+BATCH = 20
+DIFFERENT = 200
 
 
 def produce(settings: SealerSettings, leaves: int) -> None:
     """Write so many leaves to `telemetry.evaluated`, partition 0."""
     source = Evaluated()
-    records = source.batches(_DIFFERENT, agents=_BATCH, size=_BATCH)
+    records = source.batches(DIFFERENT, agents=BATCH, size=BATCH)
     producer = Producer(config.producer(settings, linger_ms=50))
     topic = topics.name(settings, topics.EVALUATED)
-    for number in range(leaves // _BATCH):
-        key, value = records[number % _DIFFERENT]
+    for number in range(leaves // BATCH):
+        key, value = records[number % DIFFERENT]
         while True:
             try:
                 producer.produce(topic, value, key, 0)
