@@ -1,7 +1,7 @@
 """Sealing, rows and tiles without Kafka, ClickHouse and disk: `python -m tests.bench.bench_sealing [LEAVES]`.
 
-The same code as `bench_sealer` in one thread, up to a million leaves unless told otherwise, quick enough for ten:
-whether the cost of a leaf or the memory grows with the log. What is left out costs each leaf the same.
+The same code as `bench_sealer` in one thread, up to a million leaves unless told otherwise, quick enough for
+ten: whether the cost of a leaf or the memory grows with the log. What is left out costs each leaf the same.
 """
 
 from __future__ import annotations
