@@ -25,6 +25,12 @@ MAX_ELEMENTS: Final = 1_000
 """The longest array that `[*]` runs over."""
 
 _ZERO: Final = Decimal(0)
+_SHOWN: Final = 62
+_MISMATCH: Final = {
+    AllowList: "which is not on the allow-list",
+    DenyList: "which is on the deny-list",
+    Regex: "which does not match",
+}
 _NAMES: Final = {
     AllowList: "allowList",
     DenyList: "denyList",
@@ -37,16 +43,16 @@ _NAMES: Final = {
 class Site:
     """A rule in force: where the generated function points when something fails."""
 
-    __slots__ = ("_fixed", "rule", "severity")
+    __slots__ = ("fixed", "rule", "severity")
 
     def __init__(self, rule: Rule, severity: Severity) -> None:
         self.rule = rule
         self.severity = severity
-        self._fixed = None if EACH in rule.path else format_path(rule.path)
+        self.fixed = None if EACH in rule.path else format_path(rule.path)
 
     def place(self, indices: tuple[int, ...]) -> str:
         """The rule's path with the indices of an element."""
-        return self._fixed or format_path(self.rule.path, indices)
+        return self.fixed or format_path(self.rule.path, indices)
 
 
 @dataclass(slots=True)
@@ -67,20 +73,72 @@ class Findings:
         return False
 
 
-def failed(
-    findings: Findings | None, site: Site, check: Check, value: Any, indices: tuple[int, ...], params: Any
-) -> Findings:
-    """A present value does not pass `check`."""
-    found = findings or Findings()
-    if found.room(site.severity):
+class Fault:
+    """One check of a rule in force, and what is said of a value that does not pass it.
+
+    Most values that fail are short text or whole numbers: what is said of those is prepared, all but the value.
+    """
+
+    __slots__ = ("_above", "_below", "_check", "_expected", "_name", "_not_so", "_site", "severity")
+
+    def __init__(self, site: Site, check: Check) -> None:
+        self.severity = site.severity
+        self._site = site
+        self._check = check
+        self._name = _NAMES[type(check)]
+        self._expected = check.expected
+        self._not_so: str | None = None
+        self._below: tuple[Any, str] = (-values.NUMBER_LIMIT, "")
+        self._above: tuple[Any, str] = (values.NUMBER_LIMIT, "")
+        if isinstance(check, AllowList | DenyList | Regex):
+            if not (site.rule.ignore_case or site.rule.nfkc):
+                self._not_so = f", {_MISMATCH[type(check)]}{_pattern(check)}."
+            return
+        least, most = _bounds(check)
+        if least is not None:
+            self._below = (least, f", below the minimum of {least!s}.")
+        if most is not None:
+            self._above = (most, f", above the maximum of {most!s}.")
+
+    def violation(self, value: Any, indices: tuple[int, ...], params: Any) -> Violation:
+        """What is said of a value that fails."""
+        site = self._site
+        place = site.fixed or site.place(indices)
+        message = self._message(place, value)
+        if message is not None:
+            return Violation(place, self._name, self.severity, value, self._expected, message)
+        check = self._check
         if type(check) is MaxAmount and _amount_passes(check, value):
             value = lookup(params, check.currency_path, indices)
             shown = "missing or null" if value is None else show(value)
             place = format_path(check.currency_path, indices)
             reason = f"is {shown}, but the amount is capped in {show(check.currency)}"
         else:
-            place, reason = site.place(indices), _reason(check, site.rule, value)
-        found.violations.append(_violation(site, check, place, value, f"{place} {reason}."))
+            reason = _reason(check, site.rule, value)
+        return _violation(site, check, place, value, f"{place} {reason}.")
+
+    def _message(self, place: str, value: Any) -> str | None:
+        """The sentence, where it is prepared; it is the one that `_reason` would make."""
+        if type(value) is str:
+            if self._not_so is not None and len(value) <= _SHOWN:
+                return f"{place} is {encode_basestring(value)}{self._not_so}"
+        elif type(value) is int:
+            least, below = self._below
+            if value < least:
+                return f"{place} is {value}{below}" if below and value >= -values.NUMBER_LIMIT else None
+            most, above = self._above
+            if value > most and above and value <= values.NUMBER_LIMIT:
+                return f"{place} is {value}{above}"
+        return None
+
+
+def failed(
+    findings: Findings | None, fault: Fault, value: Any, indices: tuple[int, ...], params: Any
+) -> Findings:
+    """A present value does not pass the check of `fault`."""
+    found = findings or Findings()
+    if found.room(fault.severity):
+        found.violations.append(fault.violation(value, indices, params))
     return found
 
 
@@ -157,11 +215,19 @@ def _amount_passes(check: MaxAmount, value: object) -> bool:
     return amount is not None and least <= amount <= check.amount
 
 
-def _reason(check: Check, rule: Rule, value: Any) -> str:
+def _bounds(check: ValueRange | MaxAmount) -> tuple[Decimal | None, Decimal | None]:
     if isinstance(check, ValueRange):
-        return _number_reason(value, check.least, check.most)
-    if isinstance(check, MaxAmount):
-        return _number_reason(value, None if check.allow_negative else _ZERO, check.amount)
+        return check.least, check.most
+    return None if check.allow_negative else _ZERO, check.amount
+
+
+def _pattern(check: Check) -> str:
+    return f" /{shortened(check.pattern, 64)}/" if isinstance(check, Regex) else ""
+
+
+def _reason(check: Check, rule: Rule, value: Any) -> str:
+    if isinstance(check, ValueRange | MaxAmount):
+        return _number_reason(value, *_bounds(check))
     return _text_reason(check, rule, value)
 
 
@@ -173,13 +239,9 @@ def _text_reason(check: AllowList | DenyList | Regex, rule: Rule, value: Any) ->
     if prepared is None:
         plain = values.text(value)
         return f"is {kind(value)} without a text to compare" if plain is None else _TOO_LONG
-    if isinstance(check, AllowList):
-        return f"is {show(value)}, which is not on the allow-list"
-    if isinstance(check, DenyList):
-        return f"is {show(value)}, which is on the deny-list"
-    if len(prepared) > values.MAX_TEXT:
+    if isinstance(check, Regex) and len(prepared) > values.MAX_TEXT:
         return _TOO_LONG
-    return f"is {show(value)}, which does not match /{shortened(check.pattern, 64)}/"
+    return f"is {show(value)}, {_MISMATCH[type(check)]}{_pattern(check)}"
 
 
 _TOO_LONG: Final = f"is longer than the {values.MAX_TEXT} characters that are judged"
@@ -199,7 +261,7 @@ def _number_reason(value: Any, least: Decimal | None, most: Decimal | None) -> s
 def show(value: Any) -> str:
     """A value inside a sentence: JSON, at most 64 characters; an array or object by its kind only."""
     if type(value) is str:
-        return encode_basestring(value if len(value) <= 62 else shortened(value, 62))
+        return encode_basestring(value if len(value) <= _SHOWN else shortened(value, _SHOWN))
     if isinstance(value, (dict, list)):
         return kind(value)
     if isinstance(value, bool):

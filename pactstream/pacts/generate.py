@@ -20,7 +20,7 @@ is, with `v<depth>` for the values along the path, `i<depth>` for indices and `c
                     else:
                         n = v3 if type(v3) is int else number(v3)
                         if n is None or not c11 <= n <= c12:
-                            out = failed(out, c8, c13, v3, (i1,), v0)
+                            out = failed(out, c13, v3, (i1,), v0)
                 elif v2 is not None:
                     out = stuck(out, c8, v2, (i1,), 2)
                 else:
@@ -36,7 +36,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from pactstream.pacts import explain
-from pactstream.pacts.explain import MAX_ELEMENTS, Findings, Site
+from pactstream.pacts.explain import MAX_ELEMENTS, Fault, Findings, Site
 from pactstream.pacts.model import MaxAmount, ParamBinding, Rule
 from pactstream.pacts.paths import EACH, Path, lookup
 from pactstream.pacts.source import Source
@@ -60,8 +60,7 @@ def generate(bindings: list[ParamBinding]) -> Function:
     for binding in bindings:
         for rule in binding.rules:
             if rule.required or rule.checks:
-                site = source.constant(Site(rule, binding.severity))
-                _RuleSource(source, rule, site).follow(0, (), 1)
+                _RuleSource(source, rule, Site(rule, binding.severity)).follow(0, (), 1)
     forbidding = [binding.severity for binding in bindings if binding.forbid_unknown]
     if forbidding:
         known = known_names(rule for binding in bindings for rule in binding.rules)
@@ -82,10 +81,11 @@ def _unknown(source: Source, severity: Severity, known: Known) -> None:
 class _RuleSource:
     """The lines for one rule: follow its path, then check the value at its end."""
 
-    def __init__(self, source: Source, rule: Rule, site: str) -> None:
+    def __init__(self, source: Source, rule: Rule, site: Site) -> None:
         self._source = source
         self._rule = rule
-        self._site = site
+        self._where = site
+        self._site = source.constant(site)
         self._line = source.line
         self._constant = source.constant
 
@@ -147,7 +147,8 @@ class _RuleSource:
         for check in self._rule.checks:
             currency = self._currency(check.currency_path, loops) if isinstance(check, MaxAmount) else ""
             self._line(indent + 1, f"if {self._source.fails(self._rule, check, currency)}:")
-            arguments = f"out, {self._site}, {self._constant(check)}, {value}, {_tuple(loops)}, v0"
+            fault = self._constant(Fault(self._where, check))
+            arguments = f"out, {fault}, {value}, {_tuple(loops)}, v0"
             self._line(indent + 2, f"out = failed({arguments})")
 
     def _currency(self, path: Path, loops: tuple[str, ...]) -> str:
