@@ -6,8 +6,13 @@ CPU time, user and system, its Kafka client's threads included: other processes 
 much. Latencies are by the clock on the wall and do change with them.
 
 The peer is an OpenTelemetry collector that only passes on: OTLP/HTTP JSON in, 25 spans a request, Kafka with
-`acks=all` out, one core (`GOMAXPROCS=1`). Build one with the receiver `otlp` and the exporter `kafka` (the
-collector's `builder`), and name the binary in `PACTSTREAM_BENCH_COLLECTOR`; without it, no ratio is printed.
+`acks=all` out, one core (`GOMAXPROCS=1`). It is built with Go, in about two minutes:
+
+    go install go.opentelemetry.io/collector/cmd/builder@v0.155.0
+    CGO_ENABLED=0 "$(go env GOPATH)/bin/builder" --config tests/bench/collector.yaml
+    PACTSTREAM_BENCH_COLLECTOR=.pactstream/otelcol/otelcol make bench ARGS=gateway
+
+Without the binary that `PACTSTREAM_BENCH_COLLECTOR` names, no ratio is printed.
 """
 
 from __future__ import annotations
@@ -28,6 +33,7 @@ import psutil
 from pactstream.devstack.ports import answers, free_port
 from pactstream.ids import uuid7
 from pactstream.pacts import templates
+from tests.bench.figures import report
 from tests.gateway_tools import EVENTS, body
 from tests.integration.test_gateway_live import Acme, Process, gateway, register
 from tests.kafka_tools import create_topics, service_settings
@@ -190,11 +196,14 @@ def main() -> None:
             create_topics(kafka)
             with gateway(kafka, Path(directory), **UNLIMITED) as process:
                 ours = measure(process, duration)
+            what, figure = "gateway, events per CPU-second", f"{ours:,.0f}"
             binary = os.environ.get("PACTSTREAM_BENCH_COLLECTOR")
-            if binary:
-                topic = f"{kafka.kafka_topic_prefix}telemetry.batches"
-                theirs = measure_peer(binary, stack.kafka_bootstrap, topic, Path(directory), duration)
-                print(f"{ours / theirs:10.2f} x the collector's")
+            if not binary:
+                report(what, figure, "no collector", target="≥ 1 ×")
+                return
+            topic = f"{kafka.kafka_topic_prefix}telemetry.batches"
+            theirs = measure_peer(binary, stack.kafka_bootstrap, topic, Path(directory), duration)
+            report(what, figure, f"OpenTelemetry collector {theirs:,.0f} spans", ours / theirs, "≥ 1 ×")
 
 
 if __name__ == "__main__":

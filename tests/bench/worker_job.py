@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -34,6 +34,19 @@ _SALTS: Final = Salts()
 _BEGIN_MICROS: Final = 1_778_673_600_000_000
 
 Job = Callable[[bytes], bytes]
+
+
+class Kept(Protocol):
+    """Where an engine keeps what it is to know of the agent of the record at hand."""
+
+    def get(self, name: str) -> bytes | None:
+        """What was put under a name."""
+
+    def put(self, name: str, value: bytes) -> None:
+        """Keep it, with the record's output or not at all."""
+
+
+StatefulJob = Callable[[bytes, Kept], bytes]
 
 
 def batches(events: int, batch: int) -> Iterator[tuple[str, bytes]]:
@@ -70,32 +83,68 @@ def _call(chance: Random, number: int) -> dict[str, Any]:
 
 
 def job(*, leaves: bool) -> Job:
-    """The job; with `leaves` each call also becomes a leaf, as in the evaluator."""
+    """The job without state; with `leaves` each call also becomes a leaf, as in the evaluator."""
     pact = compile_pact(parse_pact(DOCUMENT), pact_id=PACT_ID, version=1)
+    make = _leaf if leaves else _verdict
     heads: dict[str, AgentHead] = {}
 
     def run(value: bytes) -> bytes:
         batch = avro.decode_as("TelemetryBatch", value)
         agent_id = batch["agent_id"]
-        make = _leaf if leaves else _verdict
-        out = []
-        for index, event in enumerate(batch["events"]):
-            verdict = _judged(pact, event)
-            evaluated, head = make(batch, index, event, verdict, heads.get(agent_id, GENESIS))
-            heads[agent_id] = head
-            out.append(evaluated)
-        head_of_batch = {
-            "tenant_id": batch["tenant_id"],
-            "tenant_pseudonym": batch["tenant_pseudonym"],
-            "agent_id": agent_id,
-            "received_at_micros": batch["received_at_micros"],
-            "source_topic": "telemetry.batches",
-            "source_partition": 0,
-            "source_offset": 0,
-        }
-        return avro.encode("EvaluatedBatch", head_of_batch | {"events": out})
+        events, heads[agent_id] = _evaluated(batch, pact, make, heads.get(agent_id, GENESIS))
+        return _encoded(batch, events)
 
     return run
+
+
+def stateful_job() -> StatefulJob:
+    """The job with leaves, and with what the evaluator keeps of an agent: its head, and the ids judged.
+
+    Two small records for each batch, as in the evaluator's changelog. Ids are looked up in memory.
+    """
+    pact = compile_pact(parse_pact(DOCUMENT), pact_id=PACT_ID, version=1)
+    seen: dict[str, set[str]] = {}
+
+    def run(value: bytes, kept: Kept) -> bytes:
+        batch = avro.decode_as("TelemetryBatch", value)
+        known = seen.setdefault(batch["agent_id"], set())
+        fresh = [event for event in batch["events"] if event["event_id"] not in known]
+        ids = [event["event_id"] for event in fresh]
+        known.update(ids)
+        before = kept.get("head")
+        head = GENESIS if before is None else AgentHead(int.from_bytes(before[:8], "big"), before[8:])
+        events, after = _evaluated(batch | {"events": fresh}, pact, _leaf, head)
+        kept.put("head", after.sequence.to_bytes(8, "big") + after.leaf_hash)
+        kept.put(f"seen/{head.sequence + 1}", b"".join(uuid.UUID(one).bytes for one in ids))
+        return _encoded(batch, events)
+
+    return run
+
+
+_Make = Callable[[dict[str, Any], int, dict[str, Any], Verdict, AgentHead], tuple[dict[str, Any], AgentHead]]
+
+
+def _evaluated(
+    batch: dict[str, Any], pact: CompiledPact, make: _Make, head: AgentHead
+) -> tuple[list[dict[str, Any]], AgentHead]:
+    out = []
+    for index, event in enumerate(batch["events"]):
+        evaluated, head = make(batch, index, event, _judged(pact, event), head)
+        out.append(evaluated)
+    return out, head
+
+
+def _encoded(batch: dict[str, Any], events: list[dict[str, Any]]) -> bytes:
+    head_of_batch = {
+        "tenant_id": batch["tenant_id"],
+        "tenant_pseudonym": batch["tenant_pseudonym"],
+        "agent_id": batch["agent_id"],
+        "received_at_micros": batch["received_at_micros"],
+        "source_topic": "telemetry.batches",
+        "source_partition": 0,
+        "source_offset": 0,
+    }
+    return avro.encode("EvaluatedBatch", head_of_batch | {"events": events})
 
 
 def _judged(pact: CompiledPact, event: dict[str, Any]) -> Verdict:
