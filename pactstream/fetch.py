@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 import urllib3
 
+from pactstream.deadline import pool_manager
 from pactstream.errors import Fatal
 
 _MAX_BYTES = 16 * 1024 * 1024
 _TIMEOUT_SECONDS = 10.0
-_pool = urllib3.PoolManager(retries=False, timeout=_TIMEOUT_SECONDS)
+_pool = pool_manager(_TIMEOUT_SECONDS, retries=False)
 
 
 def fetch(url: str, method: str = "GET", *, body: Any = None, headers: dict[str, str] | None = None) -> bytes:

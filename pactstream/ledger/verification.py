@@ -8,6 +8,7 @@ from pathlib import Path
 
 import urllib3
 
+from pactstream.deadline import pool_manager
 from pactstream.errors import Fatal, InvalidInput
 from pactstream.ledger.audit import Fault, Finding
 from pactstream.ledger.cosignature import NO_WITNESSES, Policy
@@ -22,7 +23,7 @@ KEYS = f"{LEDGER}/keys"
 """Path of the verifier keys of all logs of a deployment, one a line."""
 
 MAX_KEYS_BYTES = 1_000_000
-_TIMEOUT_SECONDS = 10.0
+_TIMEOUT_SECONDS = 30.0  # a whole file, of at most 17 MB
 _TRANSIENT = (429, 500, 502, 503, 504)
 
 
@@ -113,7 +114,7 @@ def _http(url: str) -> Fetch:
     retries = urllib3.Retry(
         total=5, redirect=3, backoff_factor=0.2, status_forcelist=_TRANSIENT, raise_on_status=False
     )
-    pool = urllib3.PoolManager(retries=retries, timeout=_TIMEOUT_SECONDS, maxsize=8)
+    pool = pool_manager(_TIMEOUT_SECONDS, retries=retries, maxsize=8)
     headers = {"Accept-Encoding": "gzip, identity"}
 
     def fetch(path: str) -> bytes:

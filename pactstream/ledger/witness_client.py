@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import urllib3
 
+from pactstream.deadline import pool_manager
 from pactstream.errors import InvalidInput, Retryable
 from pactstream.ledger import note
 from pactstream.ledger.cosignature import CosignatureVerifier, Policy
@@ -127,7 +128,7 @@ class Cosigners:
 
 def http_send(timeout_seconds: float) -> Send:
     """A `Send` over HTTP that keeps its connections."""
-    pool = urllib3.PoolManager(retries=False, timeout=timeout_seconds, maxsize=8)
+    pool = pool_manager(timeout_seconds, retries=False, maxsize=8)
 
     def send(url: str, body: bytes) -> Reply:
         try:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import urllib3
 
+from pactstream.deadline import pool_manager
 from pactstream.ledger.tiles import MAX_BUNDLE_BYTES, Fetch, Missing
 from pactstream.trust.errors import OracleUnavailable, UnknownAgent
 
@@ -22,9 +23,9 @@ class Oracle:
 
     def __init__(self, url: str, timeout_seconds: float, headers: Mapping[str, str] | None = None) -> None:
         self._url = url.rstrip("/")
-        self._pool = urllib3.PoolManager(
+        self._pool = pool_manager(
+            timeout_seconds,
             retries=False,
-            timeout=urllib3.Timeout(total=timeout_seconds),
             maxsize=8,
             headers={"Accept": "application/json", **(headers or {})},
         )
