@@ -59,6 +59,7 @@ class Paging:
 
     routes: Routes = field(default_factory=Routes)
     fallback: bool = False
+    max_age_micros: int | None = None
     written: Written = field(default_factory=Written)
     ledger: Written = field(default_factory=Written)
     evaluator: EvaluatorTask = field(default_factory=task)
@@ -71,7 +72,7 @@ class Paging:
     def restart(self) -> None:
         """A new task, with what the changelog holds."""
         teller = Teller(self.routes, KEYS, ADDRESSES, 3_600, lambda *_: "Atlas", self.fallback)
-        self.watch = Watch(3, _expected, teller)
+        self.watch = Watch(3, _expected, teller, max_age_micros=self.max_age_micros)
         newest = dict(self.written.of(topics.PAGING_STATE))
         for key, value in self.written.of(topics.PAGING_STATE):
             if newest.get(key) == value:

@@ -21,6 +21,9 @@ class PagingSettings(ServiceSettings, ClickHouseSettings):
     paging_linger_seconds: float = Field(
         0.005, ge=0, le=1, description="Paging: or this long after its first record."
     )
+    paging_max_age_hours: int = Field(
+        24, ge=1, description="Paging: a violation that arrived longer ago opens no page any more."
+    )
     paging_gateway_url: str = Field(
         "", description="Paging: address of the gateway, for links that act. Unset: pages have none."
     )

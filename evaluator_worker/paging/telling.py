@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from pactstream import canonical, clock, metrics
@@ -62,9 +62,10 @@ class Teller:
         told = PageDeliveries(page.page_id, page.tenant_id, (nowhere,))
         emit(topics.PAGES, told.key.encode(), told.encode())
         error = InvalidInput(f"page {page.page_id}: {nowhere.error}")
-        letters.write(
-            emit, topics.PAGE_DELIVERIES, record, error, group=GROUP, value=body, tenant=page.tenant_id
-        )
+        # Replayed, it goes to the operator.
+        lost = Delivery(notice_id, FALLBACK, body, clock.now_micros())
+        letter = replace(record, key=lost.key, value=lost.encode())
+        letters.write(emit, topics.PAGE_DELIVERIES, letter, error, group=GROUP, tenant=page.tenant_id)
         if self.fallback:
             send(emit, record.partition, FALLBACK, notice_id, body)
 

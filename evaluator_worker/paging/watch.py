@@ -52,10 +52,16 @@ class _Arrived:
 
 
 class Watch(Task):
-    """The agents of one partition, each by tenant: no tenant's calls show on another's page."""
+    """The agents of one partition, each by tenant: no tenant's calls show on another's page.
 
-    def __init__(self, partition: int, expected: Expected, teller: Teller) -> None:
+    A violation that arrived longer than `max_age_micros` ago opens no page.
+    """
+
+    def __init__(
+        self, partition: int, expected: Expected, teller: Teller, *, max_age_micros: int | None = None
+    ) -> None:
         self._partition = partition
+        self._max_age_micros = max_age_micros
         self._expected = expected
         self._teller = teller
         self._hot: dict[str, AgentMemory] = {}
@@ -139,7 +145,11 @@ class Watch(Task):
         self, memory: AgentMemory, arrived: _Arrived, event: Event, private: bytes | None, emit: Emit
     ) -> None:
         memory.calls.appendleft((event, private))
-        if event.verdict is not None and event.verdict.severity == "critical" and event.pact is not None:
+        if event.verdict is None or event.verdict.severity != "critical" or event.pact is None:
+            return
+        # Who starts paging on a deployment with a history is not called for all of it.
+        oldest = None if self._max_age_micros is None else clock.now_micros() - self._max_age_micros
+        if oldest is None or arrived.at_micros >= oldest:
             self._violated(memory, arrived, event, private, emit)
 
     def _violated(

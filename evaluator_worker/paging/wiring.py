@@ -23,6 +23,7 @@ from evaluator_worker.paging.regressions import Regressions
 from evaluator_worker.paging.settings import PagingSettings
 from evaluator_worker.paging.telling import FALLBACK, GROUP, Addresses, Teller
 from evaluator_worker.paging.watch import Watch
+from pactstream import clock
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.control.pacts import PactBook
 from pactstream.control.tenants import TenantDirectory
@@ -89,7 +90,9 @@ def build(settings: PagingSettings) -> Iterator[Parts]:
                 group=GROUP,
                 source=topics.EVALUATED,
                 changelog=topics.PAGING_STATE,
-                make_task=lambda partition: Watch(partition, _expected(pacts), teller),
+                make_task=lambda partition: Watch(
+                    partition, _expected(pacts), teller, max_age_micros=_max_age_micros(settings)
+                ),
                 max_events=settings.paging_max_events,
                 linger_seconds=settings.paging_linger_seconds,
             ),
@@ -123,6 +126,10 @@ def plan(delivering: Delivering) -> deliverer.Plan:
     return deliverer.Plan(
         DELIVERER, topics.PAGE_DELIVERIES, delivering.post, RETRY_SECONDS, series_of, delivering.told
     )
+
+
+def _max_age_micros(settings: PagingSettings) -> int:
+    return settings.paging_max_age_hours * 3_600 * clock.MICROS_PER_SECOND
 
 
 def _relay(settings: PagingSettings) -> Relay:

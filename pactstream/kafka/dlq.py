@@ -23,7 +23,7 @@ from pactstream.settings import KafkaSettings
 
 # A batch of judged events is a link of its agent's chain, and sealed where it stands. Sent again it would be
 # sealed twice, or after what comes later: the ledger would no longer verify.
-REPLAYABLE: Final = (topics.BATCHES, topics.DELIVERIES)
+REPLAYABLE: Final = (topics.BATCHES, topics.DELIVERIES, topics.PAGE_DELIVERIES)
 
 _ProducedHeaders: TypeAlias = list[tuple[str, str | bytes | None]]
 

@@ -15,7 +15,7 @@ from pactstream.devstack import ports
 from pactstream.fetch import fetch
 from tests.stack import eventually
 
-START_SECONDS = 150  # the first run of all downloads Kafka
+START_SECONDS = 210  # the first run of all downloads Kafka
 
 
 def demo(data_dir: Path, *arguments: str) -> list[str]:
@@ -23,7 +23,7 @@ def demo(data_dir: Path, *arguments: str) -> list[str]:
     return [*command, "--data-dir", str(data_dir), *arguments]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(330)
 def test_the_demo_shows_every_figure_and_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     gateway, oracle = ports.free_port(), ports.free_port()
     output = tmp_path / "output"

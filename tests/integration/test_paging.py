@@ -97,7 +97,7 @@ def test_a_violation_pages_and_is_answered_from_the_page(paging: Stack, receiver
         answer = paging.ask("POST", f"/api/v1/pacts/{atlas.PACT_ID}/validate-call", question).json()
         return bool(answer.get("reason") == "agent_paused")
 
-    eventually(is_paused, timeout=2)
+    eventually(is_paused, timeout=10)
     eventually(lambda: receiver.kinds()[-1] == "page.blocked", timeout=20)
     assert paging.ask("POST", data["links"]["block"], data={"reason": "again"}).status_code == 410
 
@@ -109,7 +109,7 @@ def test_a_violation_pages_and_is_answered_from_the_page(paging: Stack, receiver
     eventually(is_projected, timeout=20)
     resume = f"/api/v1/agents/{atlas.AGENT_ID}/resume"
     assert paging.ask("POST", resume, {"reason": "explained"}).status_code == 200
-    eventually(lambda: not is_paused(), timeout=2)
+    eventually(lambda: not is_paused(), timeout=10)
 
 
 def test_a_killed_process_loses_no_page_and_opens_none_twice(paging: Stack, receiver: Receiver) -> None:

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from pactstream import PactViolation, Telemetry
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.devstack import sink
 from pactstream.devstack.onboarding import Onboarding
 from pactstream.devstack.services import DEPLOYMENT, PAGING, Services
+from pactstream.errors import Fatal
+from pactstream.fetch import fetch
 from pactstream.ledger import files
 from pactstream.ledger.verification import KEYS, source
 from tests.cli_tools import Ran, Run, runner
@@ -33,6 +36,30 @@ def send(services: Services, agent: TestAgent, **params: object) -> None:
         telemetry.session_start(session_id="s-1")
         telemetry.tool_call(tool="transfer_funds", params=call, session_id="s-1")
         telemetry.flush(30)
+
+
+def refuses(telemetry: Telemetry) -> bool:
+    """Whether a call that the pact allows is refused before it is made."""
+
+    @telemetry.instrument_tool
+    def get_balance(account: str) -> str:
+        return account
+
+    try:
+        with telemetry.session():
+            get_balance("treasury-main")
+    except PactViolation as violation:
+        return violation.verdict.violations[0].rule == "agent_paused"
+    return False
+
+
+def standing(services: Services, agent: TestAgent) -> str:
+    """What the oracle's report says of the agent."""
+    try:
+        report = json.loads(fetch(f"{services.oracle_url}/api/v1/trust/{agent.agent_id}"))
+    except Fatal:
+        return "no report yet"
+    return str(report["agentStatus"])
 
 
 def sealed(services: Services, agent: TestAgent, kind: str) -> list[str]:
@@ -90,12 +117,20 @@ def test_a_night_on_call(
         send(services, agent, destination=f"0x{uuid.uuid4().hex}")
         notices = iter(lambda: team.notices.get(timeout=30), None)
         second = next(one["data"]["pageId"] for one in notices if one["data"]["pageId"] != page)
-        rotated = ok("pages", "rotate", second, "--reason", "leaked")
+        ok("pages", "block", second, "--reason", "odd")
+        with agent.telemetry(services, block_on="critical") as telemetry:
+            eventually(lambda: refuses(telemetry), timeout=10)
+            eventually(lambda: standing(services, agent) == "paused", timeout=10)
+            ok("agent", "resume", agent.agent_id, "--reason", "explained")
+            eventually(lambda: not refuses(telemetry), timeout=10)
+            eventually(lambda: standing(services, agent) == "active", timeout=10)
+        eventually(lambda: run("pages", "rotate", second, "--reason", "x").code == 3, timeout=20)
+
+        send(services, agent, destination=f"0x{uuid.uuid4().hex}")
+        third = next(one["data"]["pageId"] for one in notices if one["data"]["pageId"] not in (page, second))
+        rotated = ok("pages", "rotate", third, "--reason", "leaked")
         assert "pk_live_" in rotated
-        refused = run("pages", "block", second, "--reason", "x")
-        eventually(lambda: run("pages", "block", second, "--reason", "x").code == 3, timeout=20)
-        assert refused.code in (0, 3)
-        ok("agent", "resume", agent.agent_id, "--reason", "new keys")
+        eventually(lambda: run("pages", "block", third, "--reason", "x").code == 3, timeout=20)
         eventually(lambda: sealed(services, agent, "session_end") == ["aborted"], timeout=30)
         eventually(lambda: "rotated" in sealed(services, agent, "page"), timeout=30)
         ok("routes", "delete", route[1])

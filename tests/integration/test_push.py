@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -147,12 +147,16 @@ def set_status(settings: OracleSettings, status: AgentStatus) -> None:
 
 
 @contextmanager
-def delivering(settings: OracleSettings, *retry_seconds: float) -> Iterator[None]:
+def delivering(
+    settings: OracleSettings,
+    *retry_seconds: float,
+    series: Callable[[Delivery], str | None] = lambda _: None,
+) -> Iterator[None]:
     """The deliverer alone, in a thread."""
     stop = Event()
     with closing(SubscriptionBook(settings)) as book, closing(Sender(allow_private=True, seconds=5)) as sender:
         key = signature.load_key(settings.key_dir, {})
-        plan = Plan(GROUP, topics.DELIVERIES, posting(book, sender, key), retry_seconds)
+        plan = Plan(GROUP, topics.DELIVERIES, posting(book, sender, key), retry_seconds, series)
         ours = Deliverer(settings, plan)
         thread = Thread(target=ours.run, args=(stop,))
         thread.start()
@@ -230,6 +234,27 @@ def test_a_failing_receiver_is_tried_again_and_then_given_up(
     assert letter.key() == f"{made.subscription_id}/m-2".encode()
     headers = cast(Headers, letter.headers() or ())
     assert any(b"it answered 503" in value for _, value in headers)
+
+
+def test_of_a_series_the_newest_takes_the_place_of_what_waits(
+    settings: OracleSettings, subscriptions: KafkaSubscriptions, receiver: Receiver
+) -> None:
+    made = subscriptions.create("acme-ag", f"{receiver.url}/hook", [AGENT], KINDS)
+    receiver.answers = [500]
+
+    def series(delivery: Delivery) -> str:
+        return delivery.notice_id.partition(".")[0]
+
+    with delivering(settings, 60, 60, series=series):
+        queue(settings, made, "p.1")
+        eventually(lambda: receiver.ids() == ["p.1"], timeout=15)
+        queue(settings, made, "p.2", "q.1")
+        eventually(lambda: receiver.ids() == ["p.1", "p.2", "q.1"], timeout=15)
+        eventually(lambda: not left(settings), timeout=10)
+    with delivering(settings, 0.05, series=series):
+        queue(settings, made, "q.2")
+        eventually(lambda: receiver.ids()[-1] == "q.2" and not left(settings), timeout=15)
+    assert receiver.ids().count("p.1") == 1
 
 
 def test_a_receiver_that_wants_no_more_is_not_asked_again(

@@ -191,3 +191,15 @@ def test_restored_are_those_that_are_still_there() -> None:
 def test_holds_stand_in_a_topic_that_outlives_them() -> None:
     assert topics.HOLDS_MS * 1_000 >= 2 * 3_600_000_000 > GRACE_MICROS
     assert holds_module.name_of("t", "r") != holds_module.name_of("tr", "")
+
+
+def test_rotating_an_agents_keys_drops_its_reservations_with_that_tenant_only() -> None:
+    mine, others = hold(), hold(name=name_of("u", RESERVATION), pact_id=str(uuid.uuid4()))
+    elsewhere = hold(agent_id=str(uuid.uuid4()))
+    worker = holding(mine, others, elsewhere)
+    rotated = call(type="page", tool=None, params=None, outcome="rotated", pact_id=None, pact_version=None)
+    worker.process(record(rotated | {"outcome": "blocked", "event_id": str(uuid.uuid4())}), Written())
+    assert len(worker.holds) == 3
+    worker.process(record(rotated, offset=1), Written())
+    assert deleted(flushed(worker)) == [mine.key.encode()]
+    assert len(worker.holds) == 2

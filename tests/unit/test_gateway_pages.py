@@ -37,6 +37,14 @@ def gateway(monkeypatch: pytest.MonkeyPatch) -> TestGateway:
 
 
 def put_page(gateway: TestGateway, **changes: Any) -> Page:
+    page = page_of(**changes)
+    table: Any = gateway.pages.table
+    table.put(page.page_id, page.encode())
+    return page
+
+
+def page_of(**changes: Any) -> Page:
+    """An open page of Atlas's."""
     violation = {
         "paramPath": "destination",
         "rule": "allowList",
@@ -70,10 +78,7 @@ def put_page(gateway: TestGateway, **changes: Any) -> Page:
         "updated_at_micros": 2,
         "history": b"[]",
     }
-    page = Page(**fields | changes)
-    table: Any = gateway.pages.table
-    table.put(page.page_id, page.encode())
-    return page
+    return Page(**fields | changes)
 
 
 def loosened_document(*more: str) -> dict[str, Any]:

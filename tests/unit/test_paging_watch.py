@@ -9,10 +9,12 @@ import msgspec
 import pytest
 
 from evaluator_worker.paging.watch import IDLE_MICROS, KEPT_MICROS
+from pactstream import clock
 from pactstream.errors import InvalidInput
 from pactstream.kafka import topics
 from pactstream.kafka.records import Record
 from pactstream.paging.records import PageDeliveries, decode_page
+from pactstream.webhooks.records import decode_delivery
 from tests.evaluator_tools import AGENT, HOUR, Written, call
 from tests.paging_tools import KEYS, TENANT, Paging, Routes, route
 
@@ -161,7 +163,10 @@ def test_a_page_without_a_route_is_an_alarm_of_its_own() -> None:
     paging.send(call(5_000))
     (delivery,) = paging.deliveries()
     assert delivery.subscription_id == "fallback"
-    assert len(paging.written.of(topics.PAGE_DELIVERIES + ".dlq")) == 1
+    (letter,) = paging.written.of(topics.PAGE_DELIVERIES + ".dlq")
+    assert letter[0] == delivery.key  # replayed, it goes to the operator
+    assert letter[1] is not None
+    assert decode_delivery(letter[1]).body == delivery.body
     read = [decode_page(value) for _, value in paging.written.of(topics.PAGES) if value]
     (said,) = [one for one in read if isinstance(one, PageDeliveries)]
     assert said.deliveries[0].state == "failed"
@@ -237,6 +242,14 @@ def test_what_is_long_over_is_forgotten() -> None:
     paging.send(call(1), received=HOUR + KEPT_MICROS + 2 * IDLE_MICROS + 2, tenant="v")
     left = {key for key, value in dict(paging.written.of(topics.PAGING_STATE)).items() if value is not None}
     assert left == {f"{AGENT}/v".encode()}
+
+
+def test_a_history_opens_no_pages_when_paging_begins() -> None:
+    paging = Paging(max_age_micros=24 * HOUR)
+    paging.send(call(5_000))
+    assert paging.pages() == []
+    paging.send(call(5_000), received=clock.now_micros() - 23 * HOUR)
+    assert len(paging.pages()) == 1
 
 
 def test_what_is_no_batch_is_refused() -> None:
