@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Callable
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 import anyio
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from oracle_api.common import ERRORS
@@ -17,7 +18,7 @@ from oracle_api.ledger import Proofs, PublishedLedger
 from oracle_api.parts import Parts
 from pactstream import web
 from pactstream.ledger import merkle
-from pactstream.ledger.tiles import CHECKPOINT, TILE_WIDTH, Missing, TileError, parse_path
+from pactstream.ledger.tiles import CHECKPOINT, ENTRIES, SEGMENTS, TILE_WIDTH, Missing, TileError, parse_path
 from pactstream.ledger.verification import KEYS, LEDGER
 
 _TEXT = "text/plain; charset=utf-8"
@@ -26,10 +27,15 @@ _NUMBER = re.compile(r"0|[1-9][0-9]{0,4}", re.ASCII)
 _FULL = "public, max-age=31536000, immutable"
 # A partial file never changes either, but it goes once the full one is there: not worth keeping for long.
 _PARTIAL = "public, max-age=3600, immutable"
+# C2SP tlog-tiles: bundles should be compressed. Leaves are alike, so the quickest level does most of it.
+_GZIP_LEVEL = 1
+_NO_GZIP = re.compile(r"gzip\s*;\s*q=0(\.0*)?\s*(,|$)")
 _KEYS_CACHING = {"Cache-Control": "public, max-age=60"}
 _MAX_SIZE = 2**63 - 1
 # A slow disk or server must not take the threads that reports need.
 _THREADS = 16
+
+_BUNDLES = (f"tile/{ENTRIES}/", f"{SEGMENTS}/")
 
 _T = TypeVar("_T")
 
@@ -123,13 +129,20 @@ def files(parts: Parts) -> APIRouter:
         response_class=Response,
         responses=_FILE,
     )
-    async def file(log: Log, path: File) -> Response:
+    async def file(request: Request, log: Log, path: File) -> Response:
         """All but the checkpoint never change; a partial file goes when the full one is there."""
         name, media_type, cached = _named(path)
-        headers = {"Cache-Control": cached} if cached else caching
+        headers = {"Cache-Control": cached} if cached else dict(caching)
         if not _NUMBER.fullmatch(log):
             raise web.Refused(404, "no such log")
-        return Response(await reader.file(f"{LEDGER}/{log}/{name}"), headers=headers, media_type=media_type)
+        data = await reader.file(f"{LEDGER}/{log}/{name}")
+        if name.startswith(_BUNDLES):
+            headers["Vary"] = "Accept-Encoding"
+            accepted = request.headers.get("accept-encoding", "")
+            if "gzip" in accepted and not _NO_GZIP.search(accepted):
+                headers["Content-Encoding"] = "gzip"
+                data = await reader.thread(partial(gzip.compress, data, _GZIP_LEVEL, mtime=0))
+        return Response(data, headers=headers, media_type=media_type)
 
     return routes
 

@@ -125,7 +125,14 @@ class Witness:
         last = self._last(submitted.origin, origin_hash)
         last_size = last.checkpoint.size if last else 0
         if request.old_size != last_size:
-            return Answer(409, f"{last_size}\n".encode(), SIZE_TYPE)
+            return _conflict(last_size)
+        if (
+            last
+            and last_size == submitted.size
+            and last.checkpoint.root != submitted.root
+            and not request.proof
+        ):
+            return _conflict(last_size)  # a fork; the specification has 409 for it, and 422 for a wrong proof
         _check_extends(last.checkpoint if last else None, submitted, request.proof)
         text = submitted.text()
         if last and last_size == submitted.size:
@@ -180,6 +187,10 @@ def _parse(body: bytes) -> Request:
     if len(proof) > MAX_PROOF_HASHES or any(len(one) != merkle.HASH_BYTES for one in proof):
         raise _Refused(400, f"a consistency proof has at most {MAX_PROOF_HASHES} hashes of 32 bytes")
     return Request(int(size[1]), proof, rest)
+
+
+def _conflict(size: int) -> Answer:
+    return Answer(409, f"{size}\n".encode(), SIZE_TYPE)
 
 
 def _check_extends(last: Checkpoint | None, submitted: Checkpoint, proof: Sequence[bytes]) -> None:

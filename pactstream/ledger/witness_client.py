@@ -122,6 +122,8 @@ class Cosigners:
             if conflict is None:
                 reason = ascii(reply.body[:_MAX_SHOWN_BYTES].decode(errors="replace").strip())
                 raise WitnessFailed(f"it answers {reply.status}: {reason}")
+            if int(conflict[1]) == old_size:
+                raise WitnessFailed(f"it has cosigned another tree of size {old_size}: the log was forked")
             self._sizes[witness] = int(conflict[1])
         raise WitnessFailed(f"it names another size at each of {_MAX_ATTEMPTS} attempts")
 

@@ -80,6 +80,29 @@ def test_files_as_the_specification_has_them(app: Shortcut, directory: Path) -> 
 
 
 @pytest.mark.parametrize(
+    ("accepted", "encoding"),
+    [
+        ("gzip", "gzip"),
+        ("br, gzip;q=0.5", "gzip"),
+        ("identity", None),
+        ("gzip;q=0", None),
+        ("gzip;q=0.0, br", None),
+    ],
+)
+def test_bundles_are_compressed_for_whoever_can_read_that(
+    app: Shortcut, accepted: str, encoding: str | None
+) -> None:
+    for path in ("tile/entries/000", "segments/000.p/3"):
+        answer = ask(app, f"/ledger/0/{path}", headers={"Accept-Encoding": accepted})
+        assert answer.headers.get("content-encoding") == encoding
+        assert "Accept-Encoding" in answer.headers["vary"]
+        assert answer.content == LOG.files[f"ledger/0/{path}"]
+    # Hashes cannot be compressed.
+    answer = ask(app, "/ledger/0/tile/0/000", headers={"Accept-Encoding": accepted})
+    assert answer.headers.get("content-encoding") is None
+
+
+@pytest.mark.parametrize(
     "path",
     [
         "1/checkpoint",

@@ -110,7 +110,7 @@ def test_a_log_without_witnesses_is_left_as_it_is() -> None:
         (Reply(409, b"nine\n"), "answers 409: 'nine'"),
         (Reply(409, b"9"), "answers 409: '9'"),
         (Reply(409, b"9\n"), "cosigned size 9 already, ours is 5"),
-        (Reply(409, b"3\n"), "another size at each of 3 attempts"),
+        (Reply(409, b"3\n"), "cosigned another tree of size 3: the log was forked"),
         (Reply(200, b""), "no good cosignature"),
         (Reply(200, b"\xff"), "not signature lines"),
         (Reply(200, b"junk\n"), "not signature lines"),
@@ -126,6 +126,15 @@ def test_what_a_failing_witness_says_is_logged(
         cosign(net.gather(1), 5)
     (message,) = caplog.messages
     assert re.search(f"^dev/ledger/0: no cosignature by a.example: .*{reason}", message)
+
+
+def test_a_witness_that_names_another_size_each_time_is_left(caplog: pytest.LogCaptureFixture) -> None:
+    net = Net("a.example")
+    sizes = iter((b"1\n", b"2\n", b"3\n"))
+    gather = Cosigners(net.addresses(), 1, lambda _, __: Reply(409, next(sizes)))
+    with caplog.at_level(logging.WARNING), pytest.raises(QuorumMissed):
+        cosign(gather, 5)
+    assert "another size at each of 3 attempts" in caplog.text
 
 
 def test_a_cosignature_of_another_checkpoint_does_not_count() -> None:
