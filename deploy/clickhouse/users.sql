@@ -8,6 +8,7 @@ CREATE USER IF NOT EXISTS pactstream_oracle IDENTIFIED WITH sha256_password BY '
 CREATE USER IF NOT EXISTS pactstream_console IDENTIFIED WITH sha256_password BY 'change-me-console';
 CREATE USER IF NOT EXISTS pactstream_push IDENTIFIED WITH sha256_password BY 'change-me-push';
 CREATE USER IF NOT EXISTS pactstream_paging IDENTIFIED WITH sha256_password BY 'change-me-paging';
+CREATE USER IF NOT EXISTS pactstream_anomaly IDENTIFIED WITH sha256_password BY 'change-me-anomaly';
 
 -- Migrations, `ledger rebuild`, `ledger verify`, `erase`, `pact replay`.
 GRANT ALL ON pactstream.* TO pactstream_operator;
@@ -48,3 +49,6 @@ GRANT INSERT ON pactstream.oracle_samples TO pactstream_push;
 -- Pages hold private values: nobody else but the console's user reads them.
 GRANT SELECT, INSERT ON pactstream.pages TO pactstream_paging;
 GRANT SELECT ON pactstream.score_regressions TO pactstream_paging;
+GRANT SELECT ON pactstream.anomalies TO pactstream_paging;
+
+GRANT INSERT ON pactstream.anomalies TO pactstream_anomaly;
