@@ -102,7 +102,10 @@ def adwin_alarms(plain: Floats, delta: float) -> Floats:
 
 
 def adwin_delta() -> tuple[float, list[float]]:
-    """The delta for the budget, by a line through the rates of false alarms that can be measured."""
+    """The delta for the budget, by a line through the rates of false alarms that can be measured.
+
+    Where they are too few for a line, the largest delta, to its favour.
+    """
     watch = Watch(Fleet(TUNE, ADWIN_AGENTS)).warm_up()
     plain = np.concatenate([watch.hour(weigh=False).plain for _ in range(ADWIN_DAYS * DAY_MINUTES // BLOCK)])
     months = ADWIN_AGENTS * ADWIN_DAYS / 30
@@ -164,7 +167,7 @@ def main() -> None:
         past = np.concatenate([before.hour(weigh=False).plain[:, :, 0] for _ in range(24)])
         delta, rates = adwin_to_be.result()
         shown = ", ".join(f"{d:.0e}: {rate:.1f}" for d, rate in zip(ADWIN_DELTAS, rates, strict=True))
-        print(f"ADWIN's false alarms by delta {shown}; for the budget {delta:.0e}", flush=True)
+        print(f"ADWIN's false alarms by delta {shown}; used {delta:.0e}", flush=True)
         for title, run, adwin in pool.map(partial(tried, watch, past, delta), SHIFTS):
             show(title, run, levels, adwin, default)
         others(watch, poisoned_to_be.result(), levels)

@@ -113,6 +113,8 @@ def test_workers_come_back_under_their_names_with_their_state() -> None:
         "aggregator",
         "push",
         "paging",
+        "behaviour",
+        "anomaly",
     }
     (claim,) = workers["ps-evaluator"]["spec"]["volumeClaimTemplates"]
     assert claim["metadata"]["name"] == "state"

@@ -13,7 +13,7 @@ from pactstream.settings import ClickHouseSettings
 from tests.stack import ClickHouseAddress
 
 FILE = Path(__file__).parents[2] / "deploy" / "clickhouse" / "users.sql"
-WITHOUT = {"gateway", "evaluator"}  # they know no ClickHouse
+WITHOUT = {"gateway", "evaluator", "behaviour"}  # they know no ClickHouse
 
 
 def statements() -> list[str]:

@@ -17,6 +17,10 @@ push:
   {module: oracle_api.push, port: 9104, metrics: 9104, worker: true, clickhouse: true, internet: true}
 paging:
   {module: evaluator_worker.paging, port: 9110, metrics: 9110, worker: true, clickhouse: true, internet: true}
+behaviour:
+  {module: evaluator_worker.behaviour, port: 9107, metrics: 9107, worker: true}
+anomaly:
+  {module: evaluator_worker.anomaly, port: 9108, metrics: 9108, worker: true, clickhouse: true}
 {{- end -}}
 
 {{/* Secrets by service. Keys come as variables: Kubernetes lets the group read mounted ones, which is refused. */}}
