@@ -204,6 +204,8 @@ class _Session:
         for one in partitions:
             publication = self._open_log(one.partition)
             self._logs[one.partition] = _InHand(publication)
+            # From 0 on, or the first failure would be no increase.
+            metrics.QUORUM_FAILURES.labels(str(one.partition))
             if not publication.begun:
                 # A new directory, whatever was published into another one.
                 one.offset = OFFSET_BEGINNING

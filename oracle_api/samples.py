@@ -25,6 +25,8 @@ BOUNDS_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 INTERVAL_SECONDS: Final = 10.0
 _log = logging.getLogger(__name__)
 _CHECKS = metrics.counter("pactstream_oracle_self_checks_total")
+for _outcome in ("held", "failed"):
+    _CHECKS.labels(_outcome)  # from 0 on, or the first failure would be no increase
 _FRESHNESS = metrics.gauge("pactstream_oracle_freshness_seconds")
 _LOST = metrics.counter("pactstream_oracle_samples_lost_total")
 

@@ -23,6 +23,7 @@ PROCESSES: Final = {
     "paging": "evaluator_worker.paging.__main__",
     "behaviour": "evaluator_worker.behaviour.__main__",
     "anomaly": "evaluator_worker.anomaly.__main__",
+    "console": "oracle_api.console.__main__",
 }
 """Each kind of process, and the module that starts it."""
 
@@ -59,7 +60,7 @@ class Metric(NamedTuple):
     buckets: tuple[float, ...] = Histogram.DEFAULT_BUCKETS
 
 
-_HTTP: Final = ("gateway", "oracle")
+_HTTP: Final = ("gateway", "oracle", "console")
 _LOOPS: Final = ("evaluator", "sealer", "aggregator", "push", "paging", "behaviour", "anomaly")
 _FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -369,13 +370,15 @@ _AGGREGATOR_METRICS: Final = (
         ("aggregator",),
     ),
 )
+# The console is built of the oracle's parts; its own series of these stay at 0.
+_ORACLE: Final = ("oracle", "console")
 _ORACLE_METRICS: Final = (
     Metric(
         "pactstream_oracle_self_checks_total",
         "counter",
         "reports",
         "Own reports verified with the public keys alone: `held` or `failed`.",
-        ("oracle",),
+        _ORACLE,
         ("outcome",),
     ),
     Metric(
@@ -383,14 +386,14 @@ _ORACLE_METRICS: Final = (
         "gauge",
         "seconds",
         "From an event's arrival to its seal, the longest of the last minute; 0 while nothing is sealed.",
-        ("oracle",),
+        _ORACLE,
     ),
     Metric(
         "pactstream_oracle_samples_lost_total",
         "counter",
         "samples",
         "Own measurements that Kafka did not take.",
-        ("oracle",),
+        _ORACLE,
     ),
     Metric(
         "pactstream_webhook_attempts_total",

@@ -90,6 +90,7 @@ class Processor:
     def __init__(self, settings: ServiceSettings, plan: Plan) -> None:
         self._settings = settings
         self._plan = plan
+        metrics.DEAD_LETTERS.labels(plan.group)  # from 0 on, or the first letter would be no increase
         self._ready = Event()
         self._lock = FairLock()
         self._session: _Session | None = None  # replaced under the lock

@@ -48,6 +48,8 @@ _IDLE_SECONDS = 0.25
 _FLUSH_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 _ATTEMPTS = metrics.counter("pactstream_webhook_attempts_total")
+for _outcome in ("delivered", "failed", "given_up"):
+    _ATTEMPTS.labels(_outcome)  # from 0 on, or the first would be no increase
 
 Outcome: TypeAlias = Literal["delivered", "failed", "given_up"]
 _Place = tuple[int, bytes]  # partition and key

@@ -12,6 +12,7 @@ _REPEATABLE = re.compile(
     r"CREATE (TABLE|VIEW|MATERIALIZED VIEW|DICTIONARY) IF NOT EXISTS |"
     r"ALTER TABLE \S+ (ADD|DROP) (COLUMN|INDEX|PROJECTION) IF (NOT )?EXISTS |"
     r"ALTER TABLE \S+ (MODIFY|COMMENT) |"
+    r"ALTER TABLE \S+ MATERIALIZE PROJECTION IF EXISTS |"
     r"DROP (TABLE|VIEW) IF EXISTS |"
     r"INSERT INTO latest_scores "  # a ReplacingMergeTree: a row inserted again replaces itself
 )
