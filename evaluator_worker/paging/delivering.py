@@ -11,8 +11,6 @@ from dataclasses import dataclass, field, replace
 from email.message import EmailMessage
 from typing import Final
 
-import msgspec
-
 from evaluator_worker.paging.rendering import Message, render
 from evaluator_worker.paging.telling import FALLBACK, UNDELIVERED, send
 from pactstream import clock, metrics
@@ -188,14 +186,6 @@ def series_of(delivery: Delivery) -> str | None:
     """Notices of which only the newest counts: those to one route of one page."""
     page_id = page_of(delivery)
     return None if page_id is None else f"{delivery.subscription_id}/{page_id}"
-
-
-def is_notice(body: bytes) -> bool:
-    """Whether it reads as a notice."""
-    try:
-        return isinstance(msgspec.json.decode(body).get("data"), dict)
-    except (msgspec.DecodeError, AttributeError):
-        return False
 
 
 def _done(answer: Answer) -> Future[Answer]:
