@@ -143,3 +143,27 @@ def test_a_drift_is_found_once_through_a_kill_and_a_replay(settings: AnomalySett
         child.send_signal(signal.SIGTERM)
         assert child.wait(60) == 0, log.read_text()
     assert set(anomalies(settings)) == set(wanted)
+
+
+def windows_read(port: int) -> float:
+    text = urllib3.request("GET", f"http://127.0.0.1:{port}/metrics", retries=False).data.decode()
+    (line,) = (one for one in text.splitlines() if one.startswith("pactstream_anomaly_windows_total "))
+    return float(line.split()[1])
+
+
+def test_a_standby_goes_on_when_the_holder_is_killed(settings: AnomalySettings, tmp_path: Path) -> None:
+    other = settings.model_copy(
+        update={"instance": "two", "anomaly_port": free_port(), "anomaly_data_dir": tmp_path / "two"}
+    )
+    sent = records(WARM, 60)
+    wanted = expected(sent)
+    produce(settings, topics.ANOMALY_STATE, [(KEY, warm_state())], partition=1)
+    begun = taken(settings)
+    with process(settings, tmp_path / "one.log") as first, process(other, tmp_path / "two.log") as second:
+        produce(settings, topics.WINDOWS, sent[:60], partition=1)
+        eventually(lambda: taken(settings) > begun, timeout=90)
+        holder = first if windows_read(settings.anomaly_port) else second
+        holder.send_signal(signal.SIGKILL)
+        produce(settings, topics.WINDOWS, sent[60:], partition=1)
+        eventually(lambda: len(anomalies(settings)) >= len(wanted), timeout=90)
+    assert set(anomalies(settings)) == set(wanted)
