@@ -66,6 +66,7 @@ class Demo:
     data_dir: Path
     gateway_port: int
     oracle_port: int
+    console_port: int
     seed: int
     console: Console
 
@@ -77,7 +78,11 @@ class Demo:
             InvalidInput: a figure is not what it must be.
         """
         ports.check_free(
-            {"the gateway, --gateway-port": self.gateway_port, "the oracle, --oracle-port": self.oracle_port}
+            {
+                "the gateway, --gateway-port": self.gateway_port,
+                "the oracle, --oracle-port": self.oracle_port,
+                "the console, --console-port": self.console_port,
+            }
         )
         empty(self.data_dir)
         with Stack(self.data_dir, reporter=Terminal(self.console)) as stack, sink.receiving() as team:
@@ -91,7 +96,7 @@ class Demo:
                 raise InvalidInput(f"not as promised: {', '.join(wrong)} (logs: {self.data_dir})")
             show_page(pages)
             if not once:
-                self._stay(services, responder)
+                self._stay(services, responder, pages)
 
     def _start_services(self, stack: Stack) -> Services:
         services = Services(
@@ -102,6 +107,7 @@ class Demo:
             clickhouse_port=stack.clickhouse_port,
             gateway_port=self.gateway_port,
             oracle_port=self.oracle_port,
+            console_port=self.console_port,
         )
         with Progress(*_BAR, console=self.console) as progress:
             names = (*SERVICES, PAGING, CONSOLE)
@@ -141,10 +147,9 @@ class Demo:
             table.add_row(one.name, one.found, "[green]✓[/]" if one.right else "[red]✗ not as promised[/]")
         Console().print(table)
 
-    def _stay(self, services: Services, responder: str) -> None:
+    def _stay(self, services: Services, responder: str, pages: list[dict[str, Any]]) -> None:
         console = Console(soft_wrap=True, highlight=False)
         console.print()
-        console.print(f"console       {services.console_url}, log in with {responder}")
         console.print(f"live page     {services.oracle_url}/demo")
         console.print(f"trust report  {report_url(services)}")
         console.print(f"ingest docs   {services.gateway_url}/docs")
@@ -152,6 +157,9 @@ class Demo:
         verify = f"trust get {atlas.AGENT_ID} --verify --url {services.oracle_url} --issuer {DEPLOYMENT}"
         console.print(f"check it      pactstream {verify}")
         console.print(f"the ledger    pactstream verify ledger --url {services.oracle_url}")
+        console.print(f"console       {services.console_url}")
+        console.print(f"log in with   {responder}")
+        console.print(f"and answer    {pages[0]['links']['console']}")
         console.print("Ctrl-C stops everything.")
         services.supervisor.watch()
 

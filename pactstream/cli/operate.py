@@ -53,13 +53,15 @@ def demo(
     data_dir: DataDir = Path(".pactstream/demo"),
     gateway_port: Annotated[int, typer.Option(min=1, max=65_535)] = 8080,
     oracle_port: Annotated[int, typer.Option(min=1, max=65_535)] = 8090,
+    console_port: Annotated[int, typer.Option(min=1, max=65_535)] = 8091,
     seed: Annotated[int, typer.Option(help="Of Atlas's day.")] = 42,
 ) -> None:
     """The whole pipeline on this machine: Atlas's events in, a signed trust report out. Starts afresh."""
     from pactstream.demo import Demo
 
     _term_is_interrupt()
-    Demo(data_dir.absolute(), gateway_port, oracle_port, seed, Console(stderr=True)).run(once=once)
+    ours = (gateway_port, oracle_port, console_port)
+    Demo(data_dir.absolute(), *ours, seed, Console(stderr=True)).run(once=once)
 
 
 def atlas(

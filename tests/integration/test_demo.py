@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import subprocess
@@ -20,7 +21,7 @@ START_SECONDS = 210  # the first run of all downloads Kafka
 
 def demo(data_dir: Path, *arguments: str) -> list[str]:
     command = [sys.executable, "-c", "from pactstream.cli import main; main()", "demo"]
-    return [*command, "--data-dir", str(data_dir), *arguments]
+    return [*command, "--data-dir", str(data_dir), "--console-port", str(ports.free_port()), *arguments]
 
 
 @pytest.mark.timeout(330)
@@ -40,6 +41,10 @@ def test_the_demo_shows_every_figure_and_ctrl_c_leaves_nothing(tmp_path: Path) -
             for url in (f"http://127.0.0.1:{oracle}/demo", f"http://127.0.0.1:{gateway}/docs"):
                 assert url in shown
                 assert b"<html" in fetch(url)
+            link = re.search(r"and answer +(http://[^ ]+/console/pages/[0-9a-f-]{36})", shown)
+            assert link
+            assert b"Pactstream console" in fetch(link[1])
+            assert re.search(r"log in with +pk_live_", shown)
             process.send_signal(signal.SIGINT)
             assert process.wait(60) == 0
         finally:
