@@ -7,6 +7,7 @@ import { Link, path, setQuery } from "../router";
 import type { Event, ListedAgent } from "../types";
 
 const KEPT = 300;
+const GRAVE = new Set(["error", "denied", "refused", "failure", "failed", "aborted"]);
 const TYPES: [string, string][] = [
   ["", "All events"],
   ["tool_call", "Tool calls"],
@@ -212,7 +213,9 @@ function Row({ event, agent, fresh }: { event: Event; agent: string | undefined;
       </time>
       <span class="what">
         <EventLink id={event.eventId}>{what(event)}</EventLink>
-        {event.outcome && event.outcome !== "success" && <span class="outcome"> {event.outcome}</span>}
+        {event.outcome && event.outcome !== "success" && (
+          <span class={GRAVE.has(event.outcome) ? "outcome grave" : "outcome"}> {event.outcome}</span>
+        )}
       </span>
       <span class="verdict">
         <Verdict event={event} />
