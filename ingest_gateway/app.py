@@ -26,6 +26,7 @@ from ingest_gateway import (
     schemas,
 )
 from ingest_gateway.bodies import BodyGuard, Room
+from ingest_gateway.otlp import route as otlp
 from ingest_gateway.parts import Parts
 from ingest_gateway.settings import GatewaySettings
 from ingest_gateway.telemetry import PATH, Telemetry
@@ -63,6 +64,7 @@ def create_app(parts: Parts, settings: GatewaySettings) -> FastAPI:
     app.add_exception_handler(ClientDisconnect, _gone)
     # For every other method, which is 405: `_Hot` takes each POST.
     app.router.routes.append(_NamedRoute(PATH, telemetry.post, methods=["POST"]))
+    app.router.routes.append(_NamedRoute(otlp.PATH, otlp.Traces(telemetry).post, methods=["POST"]))
     app.include_router(preflight.router(parts.access, parts.pacts, parts.evaluators, parts.preflight_limiter))
     app.include_router(pacts.router(parts.access, parts.store, parts.write_limiter))
     app.include_router(pacts.public_router())

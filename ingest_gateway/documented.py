@@ -157,7 +157,8 @@ def complete(document: dict[str, Any], pact_schema: dict[str, Any]) -> dict[str,
     schemas.update(described)
     schemas["Error"] = _ERROR_SCHEMA
     schemas["PactDocument"] = _embedded(pact_schema)
-    document["paths"] = {"/api/v1/telemetry/events": {"post": _TELEMETRY}} | document["paths"]
+    plain = {"/api/v1/telemetry/events": {"post": _TELEMETRY}, "/v1/traces": {"post": _TRACES}}
+    document["paths"] = plain | document["paths"]
     return document
 
 
@@ -239,5 +240,36 @@ _TELEMETRY: dict[str, Any] = {
         "415": {**ERROR, "description": "Another Content-Type or Content-Encoding."},
         "429": {**ERROR, "description": "The key's rate is used up: `Retry-After`, `X-RateLimit-Reset`."},
         "503": {**ERROR, "description": "Kafka cannot take more: send the same body after `Retry-After`."},
+    },
+}
+
+_TRACES: dict[str, Any] = {
+    "tags": ["Telemetry"],
+    "summary": "Send OpenTelemetry traces",
+    "description": (
+        "OTLP over HTTP, protobuf or JSON, for any OpenTelemetry exporter. Spans of agents, tools and model "
+        "calls, named as in OpenTelemetry's GenAI conventions or OpenInference's, become events; what gives "
+        "none is counted in `partialSuccess`. Event ids are derived from trace and span, so that the same "
+        "request sent again repeats nothing. Needs the scope `telemetry:write`."
+    ),
+    "operationId": "send_traces",
+    "security": [{"pactKey": []}, {"bearer": []}],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/x-protobuf": {"schema": {"type": "string", "format": "binary"}},
+            "application/json": {"schema": {"type": "object"}},
+        },
+    },
+    "responses": {
+        "200": {
+            "description": "What could be mapped is acknowledged. The answer has the request's form.",
+            "content": {
+                "application/x-protobuf": {"schema": {"type": "string", "format": "binary"}},
+                "application/json": {"schema": {"type": "object"}},
+            },
+        },
+        **{code: _TELEMETRY["responses"][code] for code in ("401", "403", "408", "413", "415", "429", "503")},
+        "400": {**ERROR, "description": "No OTLP trace request, or two keys presented."},
     },
 }

@@ -7,6 +7,7 @@ from pactstream.pacts import Verdict
 
 EVENTS = metrics.counter("pactstream_gateway_events_total")
 REJECTED = metrics.counter("pactstream_gateway_rejected_total")
+OTLP_UNMAPPED = metrics.counter("pactstream_gateway_otlp_unmapped_total")
 PREFLIGHTS = metrics.counter("pactstream_gateway_preflights_total")
 AUTH_FAILURES = metrics.counter("pactstream_gateway_auth_failures_total")
 PUBLISH_SECONDS = metrics.histogram("pactstream_gateway_publish_seconds")

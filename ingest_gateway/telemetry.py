@@ -46,19 +46,34 @@ class Telemetry:
             Backpressure: Kafka did not acknowledge. Events may have been written all the same; the same body
                 sent again names the same events, and the pipeline judges each id once.
         """
-        principal = self._access.principal(request, "telemetry:write")
-        # One token before the body is read: who is over the limit costs no more than this.
-        self._limiter.check(principal.key.key_id)
+        principal = self.begin(request)
         require_json(request)
         body = await request.body()
+        return results.answer(await self.submit(body, principal, request.state.request_id))
+
+    def begin(self, request: Request) -> Principal:
+        """Who sends, before the body is read: who is over the limit costs no more than this.
+
+        Raises:
+            Refused: 401, 403 or 429.
+        """
+        principal = self._access.principal(request, "telemetry:write")
+        self._limiter.check(principal.key.key_id)
+        return principal
+
+    async def submit(self, body: bytes, principal: Principal, request_id: str) -> list[results.Result]:
+        """The result of each event of a body, once all accepted ones are acknowledged; one is counted already.
+
+        Raises: as `take`.
+        """
         received_at = clock.now_micros()
         admission = admit(body, principal.tenant, self._pacts, received_at_micros=received_at)
         if len(admission.results) > 1:
             self._limiter.check(principal.key.key_id, len(admission.results) - 1)
         if admission.events_by_agent:
-            await self._publish(admission, principal, request.state.request_id, received_at)
+            await self._publish(admission, principal, request_id, received_at)
         _count(admission)
-        return results.answer(admission.results)
+        return admission.results
 
     async def _publish(
         self, admission: Admission, principal: Principal, request_id: str, received_at: int

@@ -100,6 +100,14 @@ _GATEWAY_METRICS: Final = (
         ("code",),
     ),
     Metric(
+        "pactstream_gateway_otlp_unmapped_total",
+        "counter",
+        "spans",
+        "OpenTelemetry spans that gave no event: `not_genai`, `no_agent`, `no_tool`, `bad_ids`, `bad_times`.",
+        ("gateway",),
+        ("reason",),
+    ),
+    Metric(
         "pactstream_gateway_preflights_total",
         "counter",
         "questions",

@@ -1,0 +1,1 @@
+"""OpenTelemetry in: `POST /v1/traces` (OTLP over HTTP), its spans as the four events."""
