@@ -138,10 +138,10 @@ def _payload_rows(log: int, index: int, event: Event, leaf: RowLeaf) -> list[byt
         return []
     # The rows of an event begin alike; end to end, MessagePack values need nothing between them.
     of = encode_row((log, index, event["event_id"], leaf.agent_id, leaf.tenant, leaf.session_id))
-    pieces: list[bytes] = []
-    for field, opening in openings.items():
-        pieces += (of, _encoded(field), bytes.fromhex(opening.salt), _encode_value(bytes(opening.value)))
-    return pieces
+    return [
+        of + _encoded(field) + bytes.fromhex(opening.salt) + _encode_value(bytes(opening.value))
+        for field, opening in openings.items()
+    ]
 
 
 @lru_cache(maxsize=4_096)  # tools have few parameters, and each call has them
