@@ -6,7 +6,7 @@ import sys
 
 from evaluator_worker import wiring
 from evaluator_worker.settings import EvaluatorSettings
-from pactstream import logs, settings, worker
+from pactstream import logs, settings, tracing, worker
 from pactstream.control.pacts import PactBook
 from pactstream.errors import Fatal
 from pactstream.kafka import reach
@@ -17,6 +17,7 @@ def main() -> int:
     try:
         ours = settings.load(EvaluatorSettings)
         logs.configure("evaluator_worker", ours.log_level)
+        tracing.start(ours, "evaluator_worker")
         reach.check(ours)
         pacts = PactBook(ours)
         parts = wiring.build(ours, pacts)

@@ -7,7 +7,7 @@ import sys
 from ingest_gateway import wiring
 from ingest_gateway.app import create_app
 from ingest_gateway.settings import GatewaySettings
-from pactstream import logs, server, settings, worker
+from pactstream import logs, server, settings, tracing, worker
 from pactstream.errors import Fatal
 from pactstream.kafka import reach
 
@@ -17,6 +17,7 @@ def main() -> int:
     try:
         ours = settings.load(GatewaySettings)
         logs.configure("ingest_gateway", ours.log_level)
+        tracing.start(ours, "ingest_gateway")
         reach.check(ours)
         with server.metrics(ours.metrics_host, ours.gateway_metrics_port):
             app = create_app(wiring.build(ours), ours)

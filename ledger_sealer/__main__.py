@@ -9,7 +9,7 @@ from typing import Protocol
 from ledger_sealer import wiring
 from ledger_sealer.projector import Projector
 from ledger_sealer.settings import SealerSettings
-from pactstream import logs, settings, worker
+from pactstream import logs, settings, tracing, worker
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.errors import Fatal
 from pactstream.kafka import reach
@@ -31,6 +31,7 @@ def main() -> int:
     try:
         ours = settings.load(SealerSettings)
         logs.configure("ledger_sealer", ours.log_level)
+        tracing.start(ours, "ledger_sealer")
         reach.check(ours)
         key = ours.ledger_key()
         with ClickHouse(ours) as database:

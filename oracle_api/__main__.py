@@ -9,7 +9,7 @@ from oracle_api import wiring
 from oracle_api.app import create_app
 from oracle_api.settings import OracleSettings
 from oracle_api.standing import TenantStandings
-from pactstream import logs, server, settings, worker
+from pactstream import logs, server, settings, tracing, worker
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.control.tenants import TenantDirectory
 from pactstream.errors import Fatal
@@ -22,6 +22,7 @@ def main() -> int:
     try:
         ours = settings.load(OracleSettings)
         logs.configure("oracle_api", ours.log_level)
+        tracing.start(ours, "oracle_api")
         reach.check(ours)
         directory = TenantDirectory(ours)
         with ExitStack() as opened:

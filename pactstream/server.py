@@ -24,6 +24,7 @@ from prometheus_client import start_http_server
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from pactstream import tracing
 from pactstream.errors import Fatal
 from pactstream.settings import ServiceSettings
 from pactstream.web import error_body
@@ -89,7 +90,7 @@ def serve(
     # head. asyncio sets it by itself only on sockets made with `proto=IPPROTO_TCP`.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     config = uvicorn.Config(
-        app,
+        tracing.asgi(app),
         http=cast(Any, partial(_Connection, head_seconds=head_seconds)),
         ws="none",
         lifespan="on",

@@ -103,6 +103,11 @@ class ServiceSettings(KafkaSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe log line shown."
     )
+    tracing_enabled: bool = Field(
+        False,
+        description="OpenTelemetry traces of this process, by OTLP over HTTP; where to and how many, the "
+        "standard `OTEL_EXPORTER_OTLP_*` and `OTEL_TRACES_SAMPLER` say. Needs the extra `tracing`.",
+    )
 
 
 def load(cls: type[S]) -> S:

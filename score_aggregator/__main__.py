@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from pactstream import logs, settings, worker
+from pactstream import logs, settings, tracing, worker
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.errors import Fatal
 from pactstream.kafka import reach
@@ -17,6 +17,7 @@ def main() -> int:
     try:
         ours = settings.load(AggregatorSettings)
         logs.configure("score_aggregator", ours.log_level)
+        tracing.start(ours, "score_aggregator")
         reach.check(ours)
         with ClickHouse(ours) as database:
             processor, projector = wiring.build(ours, database)

@@ -24,6 +24,10 @@ a tenant, an agent, or anything else that a caller chooses, so what is deployed 
 Counting costs the hot paths nothing that shows. Loops count once a batch or a transaction; lag is taken from
 the Kafka client's own statistics, every ten seconds; sizes are looked at when Prometheus asks.
 
+Traces are another thing, off by default: with `PACTSTREAM_TRACING_ENABLED=1` and the extra `tracing`, each
+request and each transaction is an OpenTelemetry span, sent where `OTEL_EXPORTER_OTLP_ENDPOINT` says. Records
+carry `traceparent`; a transaction links to the first hundred contexts that its records brought.
+
 """
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from evaluator_worker.anomaly import projector
 from evaluator_worker.anomaly.app import AnomalyApp
 from evaluator_worker.anomaly.settings import AnomalySettings
-from pactstream import logs, settings, worker
+from pactstream import logs, settings, tracing, worker
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.errors import Fatal
 
@@ -18,6 +18,7 @@ def main() -> int:
     try:
         ours = settings.load(AnomalySettings)
         logs.configure("anomaly", ours.log_level)
+        tracing.start(ours, "anomaly")
         with ClickHouse(ours) as database:
             app = AnomalyApp(ours)
             write = partial(projector.insert, database)

@@ -6,7 +6,7 @@ import sys
 
 from evaluator_worker.behaviour import wiring
 from evaluator_worker.behaviour.settings import BehaviourSettings
-from pactstream import logs, settings, worker
+from pactstream import logs, settings, tracing, worker
 from pactstream.errors import Fatal
 
 
@@ -15,6 +15,7 @@ def main() -> int:
     try:
         ours = settings.load(BehaviourSettings)
         logs.configure("behaviour", ours.log_level)
+        tracing.start(ours, "behaviour")
         processor = wiring.build(ours)
         return worker.run(
             [processor.run], host=ours.bind_host, port=ours.behaviour_port, ready=lambda: processor.ready

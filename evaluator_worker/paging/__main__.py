@@ -6,7 +6,7 @@ import sys
 
 from evaluator_worker.paging import wiring
 from evaluator_worker.paging.settings import PagingSettings
-from pactstream import logs, settings, worker
+from pactstream import logs, settings, tracing, worker
 from pactstream.errors import Fatal, Retryable
 from pactstream.kafka import reach
 
@@ -16,6 +16,7 @@ def main() -> int:
     try:
         ours = settings.load(PagingSettings)
         logs.configure("paging", ours.log_level)
+        tracing.start(ours, "paging")
         reach.check(ours)
         with wiring.build(ours) as parts:
             return worker.run(parts.loops, host=ours.bind_host, port=ours.paging_port, ready=parts.ready)

@@ -9,7 +9,7 @@ from oracle_api.console import wiring
 from oracle_api.console.app import create_app
 from oracle_api.console.settings import ConsoleSettings
 from oracle_api.standing import TenantStandings
-from pactstream import logs, server, settings, worker
+from pactstream import logs, server, settings, tracing, worker
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.control.tenants import TenantDirectory
 from pactstream.errors import Fatal
@@ -20,6 +20,7 @@ def main() -> int:
     try:
         ours = settings.load(ConsoleSettings)
         logs.configure("oracle_api.console", ours.log_level)
+        tracing.start(ours, "oracle_api.console")
         directory = TenantDirectory(ours)
         with ExitStack() as opened:
             opened.enter_context(server.metrics(ours.metrics_host, ours.console_metrics_port))

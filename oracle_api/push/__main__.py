@@ -7,7 +7,7 @@ from contextlib import closing
 
 from oracle_api.push import wiring
 from oracle_api.settings import OracleSettings
-from pactstream import logs, settings, worker
+from pactstream import logs, settings, tracing, worker
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.errors import Fatal, Retryable
 from pactstream.kafka import reach
@@ -20,6 +20,7 @@ def main() -> int:
     try:
         ours = settings.load(OracleSettings)
         logs.configure("oracle_push", ours.log_level)
+        tracing.start(ours, "oracle_push")
         reach.check(ours)
         with (
             closing(SubscriptionBook(ours)) as book,

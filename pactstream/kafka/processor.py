@@ -30,7 +30,7 @@ from typing import Any, NamedTuple, cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from pactstream import clock
+from pactstream import clock, tracing
 from pactstream.errors import Fatal, InvalidInput, Retryable
 from pactstream.kafka import changelog, config, letters, metrics, topics
 from pactstream.kafka.fair import FairLock
@@ -163,6 +163,7 @@ class _Session:
         self._restores: list[changelog.Restore] = []
         self._restoring: set[int] = set()
         self._open = False  # a transaction is
+        self._span: tracing.Transaction | None = None
         self._opened_at = 0.0
         self._events = 0
         self._records = 0
@@ -190,6 +191,8 @@ class _Session:
         """Leave the group. A transaction still open here is abandoned: nobody ever sees its records."""
         if self._open:
             self._open = False
+            if self._span is not None:
+                self._span.end(None)
             metrics.ABORTS.labels(self._plan.group).inc()
             try:
                 self._producer.abort_transaction(_COMMIT_TIMEOUT_SECONDS)
@@ -280,7 +283,10 @@ class _Session:
         if not self._open:
             self._producer.begin_transaction()
             self._open = True
+            self._span = tracing.transaction(self._plan.group)
             self._opened_at = clock.monotonic_seconds()
+        if self._span is not None:
+            self._span.took(record.headers)
         with self._lock:
             self._events += self._process(record)
             self._places[record.partition].passed(record.offset + 1)
@@ -324,6 +330,8 @@ class _Session:
     ) -> None:
         full_name = topics.name(self._settings, topic)
         where = _BY_KEY if partition is None else partition
+        if self._span is not None:
+            headers = (*headers, *self._span.headers)
         options: dict[str, Any] = {"headers": list(headers)} if headers else {}
         if topic == self._plan.changelog:
             options["on_delivery"] = self._on_delivery
@@ -361,6 +369,8 @@ class _Session:
             offsets, self._consumer.consumer_group_metadata(), _COMMIT_TIMEOUT_SECONDS
         )
         self._producer.commit_transaction(_COMMIT_TIMEOUT_SECONDS)
+        if self._span is not None:
+            self._span.end(self._events)
         metrics.RECORDS.labels(self._plan.group).inc(self._records)
         metrics.EVENTS.labels(self._plan.group).inc(self._events)
         metrics.COMMITS.labels(self._plan.group).inc()

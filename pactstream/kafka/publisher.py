@@ -8,6 +8,7 @@ from threading import get_ident
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from pactstream import tracing
 from pactstream.errors import Backpressure, InvalidInput
 from pactstream.kafka import config, topics
 from pactstream.kafka.records import Headers
@@ -74,7 +75,9 @@ class Publisher:
 
         full_name = topics.name(self._settings, topic)
         try:
-            self._producer.produce(full_name, value, key, on_delivery=on_delivery, headers=list(headers))
+            self._producer.produce(
+                full_name, value, key, on_delivery=on_delivery, headers=[*headers, *tracing.headers()]
+            )
         except BufferError:
             raise Backpressure("the queue to Kafka is full") from None
         except KafkaException as error:
