@@ -26,7 +26,7 @@ DEPLOYMENT = "pactstream.local"
 SERVICES = ("ingest_gateway", "evaluator_worker", "ledger_sealer", "score_aggregator", "oracle_api")
 PAGING = "evaluator_worker.paging"
 CONSOLE = "oracle_api.console"
-_START_SECONDS = 60.0
+_START_SECONDS = 120.0
 _http = urllib3.PoolManager(retries=False, timeout=2.0)
 
 
