@@ -8,7 +8,9 @@ What a crash leaves, wherever it happens: an open transaction. Readers see nothi
 the partition begins at the last committed offset with the state of that offset, and the open transaction is
 aborted by the restarted process (same transactional id) or by the broker after `TRANSACTION_TIMEOUT_MS`. A
 process that lost its partition without noticing (paused, cut off) is refused when it sends its offsets,
-because the group has moved on to a later generation.
+because the group has moved on to a later generation. So is, now and then, one that lost nothing: a group has a
+new generation some milliseconds before its members hear of it. Such a member stays, and does its transaction's
+work again (`_rewind`): to leave would move all its partitions, and be one more rebalance for commits to meet.
 
 Tasks belong to the thread that runs the loop; other threads may borrow one (`Processor.lend`). One lock covers
 all tasks and the table of them. The loop takes it for each record, for the flush before a commit, and for every
@@ -25,7 +27,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event, Lock
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -34,7 +36,9 @@ from pactstream import clock, tracing
 from pactstream.errors import Fatal, InvalidInput, Retryable
 from pactstream.kafka import changelog, config, letters, metrics, topics
 from pactstream.kafka.fair import FairLock
+from pactstream.kafka.messages import as_record
 from pactstream.kafka.offsets import high_watermarks
+from pactstream.kafka.places import Place
 from pactstream.kafka.records import Headers, Record, Task
 from pactstream.kafka.sessions import run_sessions
 from pactstream.settings import ServiceSettings
@@ -46,6 +50,7 @@ _POLL_SECONDS = 0.25
 _MAX_RECORDS_A_POLL = 100
 _COMMIT_TIMEOUT_SECONDS = 30.0
 _CLOSE_TIMEOUT_SECONDS = 90.0
+_OTHER_GENERATION = frozenset({KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +163,7 @@ class _Session:
         self._lock = lock
         self._source = topics.name(settings, plan.source)
         self._tasks: dict[int, Task] = {}
-        self._places: dict[int, _Place] = {}
+        self._places: dict[int, Place] = {}
         self._to_restore: list[int] = []
         self._restores: list[changelog.Restore] = []
         self._restoring: set[int] = set()
@@ -167,7 +172,9 @@ class _Session:
         self._opened_at = 0.0
         self._events = 0
         self._records = 0
+        self._first_offsets: dict[int, int] = {}  # of the open transaction
         self._next_offsets: dict[int, int] = {}
+        self._rewound: dict[int, int] = {}  # where to read again, once the state is back
         self._changelog_ends: dict[int, int] = {}
         self._lost: KafkaException | None = None
         self._producer = Producer(config.transactional_producer(settings, f"{plan.group}-{settings.instance}"))
@@ -262,7 +269,37 @@ class _Session:
             room = self._plan.max_events - self._events
             messages = self._consumer.consume(min(room, _MAX_RECORDS_A_POLL), 0) if room > 0 else []
         if self._open and (self._events >= self._plan.max_events or self._wait_seconds() <= 0):
-            self._commit()
+            try:
+                self._commit()
+            except KafkaException as error:
+                if error.args[0].code() not in _OTHER_GENERATION or self._lost is not None:
+                    raise
+                self._rewind()
+
+    def _rewind(self) -> None:
+        """Have the open transaction never been: restore the tasks it touched, and read its records again.
+
+        Should the partitions be another's by now, the group says so at the next `poll` (`_on_lost`), and until
+        then refuses whatever is sent for them. A crash here leaves what any crash leaves.
+        """
+        metrics.ABORTS.labels(self._plan.group).inc()
+        self._producer.abort_transaction(_COMMIT_TIMEOUT_SECONDS)
+        again = self._first_offsets
+        self._clear()
+        self._consumer.pause([TopicPartition(self._source, partition) for partition in again])
+        with self._lock:
+            for partition in again:
+                self._tasks.pop(partition).close()
+        self._to_restore += again
+        self._rewound |= again
+        _log.info("%s: partitions %s go back to the last commit", self._plan.group, sorted(again))
+
+    def _clear(self) -> None:
+        self._open = False
+        self._first_offsets = {}
+        self._events = self._records = 0
+        self._next_offsets = {}
+        self._changelog_ends = {}
 
     def _wait_seconds(self) -> float:
         if not self._open:
@@ -280,6 +317,9 @@ class _Session:
             raise Retryable(f"partition {record.partition} was read before its state was back")
         if record.partition not in self._tasks:
             return  # revoked between the fetch and here; its next holder reads it again
+        due = self._rewound.pop(record.partition, record.offset)
+        if record.offset != due:
+            raise Retryable(f"partition {record.partition} went on at {record.offset}, not again at {due}")
         if not self._open:
             self._producer.begin_transaction()
             self._open = True
@@ -290,6 +330,7 @@ class _Session:
         with self._lock:
             self._events += self._process(record)
             self._places[record.partition].passed(record.offset + 1)
+        self._first_offsets.setdefault(record.partition, record.offset)
         self._next_offsets[record.partition] = record.offset + 1
         self._records += 1
 
@@ -375,12 +416,10 @@ class _Session:
         metrics.EVENTS.labels(self._plan.group).inc(self._events)
         metrics.COMMITS.labels(self._plan.group).inc()
         metrics.COMMIT_SECONDS.labels(self._plan.group).observe(clock.monotonic_seconds() - self._opened_at)
-        self._open = False
-        self._events = self._records = 0
-        self._next_offsets = {}
         # A crash here leaves what tasks keep outside Kafka behind the changelog, never ahead of it: the next
         # holder restores the rest.
-        ends, self._changelog_ends = self._changelog_ends, {}
+        ends = self._changelog_ends
+        self._clear()
         with self._lock:
             for partition, end in ends.items():
                 self._tasks[partition].checkpoint(end)
@@ -413,6 +452,8 @@ class _Session:
         gone = {one.partition for one in partitions}
         self._to_restore = [partition for partition in self._to_restore if partition not in gone]
         self._restoring -= gone
+        for partition in gone:
+            self._rewound.pop(partition, None)
         for restore in self._restores:
             restore.drop(gone)
         with self._lock:
@@ -428,7 +469,7 @@ class _Session:
             task = plan.make_task(partition)
             with self._lock:
                 self._restoring.add(partition)
-                self._places[partition] = _Place(ends[partition])
+                self._places[partition] = Place(ends[partition])
                 self._tasks[partition] = task
         tasks = {partition: self._tasks[partition] for partition in wanted}
         self._restores.append(changelog.Restore(settings, plan.group, plan.changelog, tasks))
@@ -444,6 +485,8 @@ class _Session:
                 with self._lock:
                     self._restoring.difference_update(done)
                 self._consumer.resume([TopicPartition(self._source, partition) for partition in done])
+                for partition in done & self._rewound.keys():
+                    self._consumer.seek(TopicPartition(self._source, partition, self._rewound[partition]))
             if restore.finished:
                 self._restores.remove(restore)
                 restore.close()
@@ -465,34 +508,3 @@ class _Session:
                     self._places[partition].ended(offset)
         elif error.fatal() or not error.retriable():
             raise KafkaException(error)
-
-
-class _Place:
-    """Where a task stands in its source; `end` is where that ended when the partition was given."""
-
-    def __init__(self, end: int) -> None:
-        self.next_offset = 0
-        self.at_end = False
-        self._end = end
-
-    @property
-    def caught_up(self) -> bool:
-        return self.next_offset >= self._end
-
-    def passed(self, next_offset: int) -> None:
-        self.next_offset = next_offset
-        self.at_end = False
-
-    def ended(self, offset: int) -> None:
-        # Beyond the last record there may be markers of transactions, which are never delivered.
-        self.next_offset = max(self.next_offset, offset)
-        self.at_end = True
-
-
-def as_record(message: Message) -> Record:
-    """A consumed message, free of the client. Raises `Fatal` for one without a position."""
-    topic, partition, offset = message.topic(), message.partition(), message.offset()
-    if topic is None or partition is None or offset is None:
-        raise Fatal("the Kafka client returned a record without a position")
-    headers = cast(Headers, message.headers() or ())
-    return Record(topic, partition, offset, message.key(), message.value(), headers)

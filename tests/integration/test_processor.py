@@ -8,6 +8,7 @@ from dataclasses import replace
 from threading import Event, Thread
 
 import pytest
+from confluent_kafka import Consumer
 from prometheus_client import REGISTRY
 
 from pactstream.errors import Fatal, InvalidInput, Retryable
@@ -183,6 +184,48 @@ def test_partitions_move_between_members_and_nothing_is_lost_or_doubled(settings
         eventually(lambda: sum(map(len, outputs(settings).values())) >= 200, timeout=30, interval=0.1)
     once = [str(n).encode() for n in range(1, 101)]
     assert outputs(settings) == {b"p0": once, b"p1": once}
+
+
+class Behind(Consumer):
+    """A member that learns late of new generations: at times it names the one before, as by a race."""
+
+    refused = 0
+    late = Event()
+    _first: object = None
+
+    def consumer_group_metadata(self) -> object:
+        now = super().consumer_group_metadata()
+        # Before the group has met a second member there is one generation only.
+        if Behind._first is None:
+            Behind._first = now
+        elif Behind.late.is_set() and Behind.refused < 3:
+            Behind.refused += 1
+            return Behind._first
+        return now
+
+
+def test_a_commit_that_meets_a_new_generation_is_done_again_and_its_member_stays(
+    settings: ServiceSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pactstream.kafka.processor.Consumer", Behind)
+
+    def count(name: str) -> float:
+        return REGISTRY.get_sample_value(f"pactstream_{name}_total", {"group": "rewound"}) or 0.0
+
+    ours = replace(plan(), group="rewound")
+    with running(settings, ours):
+        produce(settings, topics.BATCHES, numbers(0, 30))
+        expect(settings, 30)
+        second = settings.model_copy(update={"instance": "two"})
+        with running(second, ours) as joined:
+            eventually(lambda: joined.ready, timeout=30)
+        aborted, restarted = count("aborts"), count("restarts")
+        Behind.late.set()
+        for stop in range(40, 100, 10):
+            produce(settings, topics.BATCHES, numbers(stop - 10, stop))
+            expect(settings, stop)
+    assert Behind.refused == 3
+    assert (count("aborts"), count("restarts")) == (aborted + 3, restarted)
 
 
 def test_a_second_process_of_the_same_instance_cuts_off_the_first(settings: ServiceSettings) -> None:
