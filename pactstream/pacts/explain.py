@@ -26,6 +26,7 @@ MAX_ELEMENTS: Final = 1_000
 
 _ZERO: Final = Decimal(0)
 _SHOWN: Final = 62
+_SHOWN_NUMBER: Final = 10**63  # below it, digits and a sign are 64 characters at most
 _MISMATCH: Final = {
     AllowList: "which is not on the allow-list",
     DenyList: "which is on the deny-list",
@@ -125,9 +126,9 @@ class Fault:
         elif type(value) is int:
             least, below = self._below
             if value < least:
-                return f"{place} is {value}{below}" if below and value >= -values.NUMBER_LIMIT else None
+                return f"{place} is {value}{below}" if below and value > -_SHOWN_NUMBER else None
             most, above = self._above
-            if value > most and above and value <= values.NUMBER_LIMIT:
+            if value > most and above and value < _SHOWN_NUMBER:
                 return f"{place} is {value}{above}"
         return None
 

@@ -6,12 +6,14 @@ from decimal import Decimal
 from typing import Any
 from unittest.mock import patch
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pactstream.pacts import compile_pact, parse_pact
 from pactstream.pacts.explain import Fault
 from pactstream.pacts.values import NUMBER_LIMIT
+from pactstream.pacts.verdict import shortened
 
 RULES: list[dict[str, Any]] = [
     {"allowList": ["a", "1", "true"]},
@@ -64,3 +66,15 @@ def test_both_ways_are_taken() -> None:
             pact.judge_decoded("t", {"x": Decimal("4.5")}).violations[0].message.startswith("x is 4.5, above")
         )
         assert message.call_count == 2
+
+
+@pytest.mark.parametrize("digits", [63, 64, 65, 100])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_long_whole_number_is_shortened_in_its_sentence(digits: int, sign: int) -> None:
+    binding = {"tool": "t", "rules": [{"paramPath": "x", "valueRange": {"min": -3, "max": 3}}]}
+    condition = {"type": "param_binding", "severity": "minor", "parameterBinding": binding}
+    pact = compile_pact(parse_pact({"name": "P", "conditions": [condition]}), pact_id="p", version=1)
+    value = sign * (10**digits - 1)
+    (violation,) = pact.judge_decoded("t", {"x": value}).violations
+    assert violation.message.startswith(f"x is {shortened(str(value), 64)}, ")
+    assert violation.value == value
