@@ -15,7 +15,8 @@ from evaluator_worker.judging import Pacts
 from evaluator_worker.task import EvaluatorTask
 from pactstream import clock
 from pactstream.errors import PactstreamError, Retryable
-from pactstream.kafka.processor import Loan, Processor
+from pactstream.kafka.places import Loan
+from pactstream.kafka.processor import Processor
 from pactstream.kafka.side_writer import Entry, SideWriter
 from pactstream.pacts import SEVERITIES, Call, CompiledPact, Verdict
 from pactstream.pacts.figures import Share

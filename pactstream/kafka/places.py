@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from pactstream.kafka.records import Task
+
 
 class Place:
     """Where a task stands in its source; `end` is where that ended when the partition was given."""
@@ -26,3 +30,16 @@ class Place:
         # Beyond the last record there may be markers of transactions, which are never delivered.
         self.next_offset = max(self.next_offset, offset)
         self.at_end = True
+
+
+class Loan(NamedTuple):
+    """A task lent to another thread; `next_offset` is the first of its source that it has not processed.
+
+    `caught_up`: it has processed what was there when it was given the partition. `at_end`: it has nothing more
+    to process, as far as is known.
+    """
+
+    task: Task
+    next_offset: int
+    caught_up: bool
+    at_end: bool

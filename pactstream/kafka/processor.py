@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event, Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -38,7 +38,7 @@ from pactstream.kafka import changelog, config, letters, metrics, topics
 from pactstream.kafka.fair import FairLock
 from pactstream.kafka.messages import as_record
 from pactstream.kafka.offsets import high_watermarks
-from pactstream.kafka.places import Place
+from pactstream.kafka.places import Loan, Place
 from pactstream.kafka.records import Headers, Record, Task
 from pactstream.kafka.sessions import run_sessions
 from pactstream.settings import ServiceSettings
@@ -74,19 +74,6 @@ class Plan:
 
 class NotHeld(Retryable):
     """The partition is not this process's, or its state is not back yet."""
-
-
-class Loan(NamedTuple):
-    """A task lent to another thread; `next_offset` is the first of its source that it has not processed.
-
-    `caught_up`: it has processed what was there when it was given the partition. `at_end`: it has nothing more
-    to process, as far as is known.
-    """
-
-    task: Task
-    next_offset: int
-    caught_up: bool
-    at_end: bool
 
 
 class Processor:

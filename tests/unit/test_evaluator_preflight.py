@@ -21,7 +21,8 @@ from evaluator_worker.preflight_server import MAX_BODY_BYTES, application, may_s
 from evaluator_worker.task import EvaluatorTask
 from pactstream import clock
 from pactstream.errors import Retryable
-from pactstream.kafka.processor import Loan, NotHeld
+from pactstream.kafka.places import Loan
+from pactstream.kafka.processor import NotHeld
 from pactstream.preflight.settings import PreflightSettings
 from pactstream.preflight.wire import ASK, CANCEL, Answer, Cancellation, Question, Reserve
 from tests.evaluator_tools import AGENT, HOUR, PACT, Pacts, Written, call, record, task
