@@ -270,6 +270,8 @@ class _Session:
         then refuses whatever is sent for them. A crash here leaves what any crash leaves.
         """
         metrics.ABORTS.labels(self._plan.group).inc()
+        if self._span is not None:
+            self._span.end(None)
         self._producer.abort_transaction(_COMMIT_TIMEOUT_SECONDS)
         again = self._first_offsets
         self._clear()
