@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "pactstream"
 HELM = shutil.which("helm") or shutil.which(ROOT / ".venv" / "bin" / "helm")
 KEYS = {
+    "PACTSTREAM_KEY_CONSOLE",
     "PACTSTREAM_KEY_LEDGER_ED25519",
     "PACTSTREAM_KEY_REPORT_ES256",
     "PACTSTREAM_KEY_REPORT_ED25519",
@@ -77,6 +78,7 @@ def test_a_key_is_with_the_service_that_signs_with_it_and_no_other() -> None:
         key: {service for service, pod in workloads().items() if key in environment(pod)} for key in KEYS
     }
     assert holders == {
+        "PACTSTREAM_KEY_CONSOLE": {"console"},
         "PACTSTREAM_KEY_LEDGER_ED25519": {"sealer"},
         "PACTSTREAM_KEY_REPORT_ES256": {"oracle"},
         "PACTSTREAM_KEY_REPORT_ED25519": {"oracle"},
@@ -141,6 +143,7 @@ def test_network_of_the_oracle_and_of_push() -> None:
     }
     assert ports["oracle"] == {53, 9093, 8443}
     assert ports["push"] == {53, 9093, 8443, 443}
+    assert ports["console"] == {53, 9093, 8443, 8080}
     assert ports["gateway"] == {53, 9093, "preflight"}
     asked = policies["ps-evaluator"]["spec"]["ingress"][-1]
     (peer,) = asked["from"]

@@ -13,6 +13,9 @@ aggregator:
    group: score-aggregator, topic: telemetry.evaluated}
 oracle:
   {module: oracle_api, port: 8090, metrics: 9106, public: true, tls: true, clickhouse: true, published: ro, retired: true}
+console:
+  {module: oracle_api.console, port: 8091, metrics: 9109, public: true, tls: true, clickhouse: true, published: ro,
+   forwards: true}
 push:
   {module: oracle_api.push, port: 9104, metrics: 9104, worker: true, clickhouse: true, internet: true}
 paging:
@@ -37,6 +40,8 @@ oracle:
   - {variable: KEY_REPORT_ES256, of: reportKeys, key: report.es256.pem}
   - {variable: KEY_REPORT_ED25519, of: reportKeys, key: report.ed25519.pem}
   - {variable: KEY_WEBHOOK, of: webhookKey, key: webhook.key}
+console:
+  - {variable: KEY_CONSOLE, of: consoleKey, key: console.key}
 push:
   - {variable: KEY_WEBHOOK, of: webhookKey, key: webhook.key}
 paging:
