@@ -82,6 +82,12 @@ def _rest_of_varint(data: bytes, at: int, number: int) -> tuple[int, int]:
     return number, at
 
 
+def _default(field: Mapping[str, Any]) -> Any:
+    """A field's default as a value: JSON has bytes as text, a character a byte (Avro 1.12, "Records")."""
+    default = field["default"]
+    return default.encode("latin-1") if field["type"] == "bytes" else default
+
+
 def encoder(schema: Any) -> Encode:
     """The function that encodes records of `schema`, Avro's JSON form.
 
@@ -186,8 +192,8 @@ class _Writing:
 
     def _field(self, field: Mapping[str, Any], record: str, at: int) -> None:
         value, name = self._name(), field["name"]
-        default = f".get({name!r}, {field.get('default')!r})" if "default" in field else f"[{name!r}]"
-        self._line(at, f"{value} = {record}{default}")
+        member = f".get({name!r}, {_default(field)!r})" if "default" in field else f"[{name!r}]"
+        self._line(at, f"{value} = {record}{member}")
         self._value(field["type"], value, at)
 
     def _block(self, value: str, item: str, items: str, at: int) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -165,12 +166,13 @@ class Demo:
 
 
 def paged(team: Sink) -> list[dict[str, Any]]:
-    """The pages that Atlas's violation opened, as the team got them; fewer, if they do not come in time."""
+    """The pages that Atlas's violation opened, by rule, as the team got them; fewer, if some come too late."""
     pages: list[dict[str, Any]] = []
     with suppress(Empty):
         while len(pages) < PAGES:
             pages.append(team.notices.get(timeout=_REFLECTED_SECONDS)["data"])
-    return pages
+    # In whatever order they came: the demo shows the same one each time.
+    return sorted(pages, key=itemgetter("rule"))
 
 
 def _paged_figure(pages: list[dict[str, Any]]) -> Figure:

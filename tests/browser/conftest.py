@@ -1,4 +1,4 @@
-"""One browser for all of these tests, and one stack for those of the console."""
+"""One browser for each file, and one stack for all tests of the console."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from tests.console_stack import ConsoleStack, console_stack
 from tests.stack import StackAddresses, fresh_database, fresh_prefix
 
 
-@pytest.fixture(scope="session")
+# One for each file: while Playwright runs, this thread has a running event loop, and `asyncio.run` has none.
+@pytest.fixture(scope="module")
 def chromium_browser() -> Iterator[Browser]:
     with chromium() as browser:
         yield browser

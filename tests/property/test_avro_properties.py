@@ -32,7 +32,8 @@ def of_schema(schema: Any) -> st.SearchStrategy[Any]:
             return st.none() | of_schema(other)
         case {"type": "record", "fields": fields}:
             made = {one["name"]: of_schema(one["type"]) for one in fields}
-            may_miss = {one["name"] for one in fields if "default" in one}
+            # fastavro takes the text that stands for bytes in a schema as it is, and then cannot write it.
+            may_miss = {one["name"] for one in fields if "default" in one and one["type"] != "bytes"}
             required = {name: value for name, value in made.items() if name not in may_miss}
             return st.fixed_dictionaries(required, optional={name: made[name] for name in may_miss})
         case {"type": "array", "items": items}:
@@ -115,3 +116,11 @@ def test_a_number_has_seven_bits_a_byte(number: int) -> None:
     encoded = avro_code.varint(number)
     assert sum((byte & 127) << 7 * place for place, byte in enumerate(encoded)) == number
     assert [byte > 127 for byte in encoded] == [True] * (len(encoded) - 1) + [False]
+
+
+def test_bytes_that_are_missing_are_their_default() -> None:
+    fields = [{"name": "a", "type": "bytes", "default": "\u00ff\u0001"}, {"name": "b", "type": "long"}]
+    schema = {"type": "record", "name": "R", "fields": fields}
+    pieces: list[bytes] = []
+    avro_code.encoder(schema)({"b": 1}, pieces.append)
+    assert avro_code.decoder(schema)(b"".join(pieces), 0)[0] == {"a": b"\xff\x01", "b": 1}

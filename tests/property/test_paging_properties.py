@@ -98,4 +98,5 @@ def test_anything_else_is_no_link(text: str) -> None:
 def test_a_sealed_secret_opens_for_its_route_only(secret: str, tenant: str, route: str) -> None:
     sealed = KEYS.seal(secret, tenant_id=tenant, route_id=route)
     assert KEYS.open(sealed, tenant_id=tenant, route_id=route) == secret
-    assert secret == "" or secret.encode() not in sealed
+    # Shorter ones may stand in random bytes by chance.
+    assert len(secret.encode()) < 8 or secret.encode() not in sealed
