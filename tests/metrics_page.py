@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from pactstream.metrics import LABELS, METRICS, PROCESSES, markdown_table
+from pactstream.metric_list import LABELS, METRICS, PROCESSES, markdown_table
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "metrics.md"
 
@@ -13,8 +13,8 @@ _PREFACE: Final = """\
 # Metrics
 
 Every Prometheus metric of every process, and there are no others: each is made from one list,
-`pactstream/metrics.py`, from which `python -m tests.metrics_page` also makes this page. Tests compare the list
-with what each process registers, and this page with the list. Beside these, each process exports what the
+`pactstream/metric_list.py`, from which `python -m tests.metrics_page` also makes this page. Tests compare the
+list with what each process registers, and this page with the list. Beside these, each process exports what the
 Prometheus client measures by itself (`process_*`, `python_*`).
 
 Where: gateway and oracle on a port of their own (`PACTSTREAM_GATEWAY_METRICS_PORT`,

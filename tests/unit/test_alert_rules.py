@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pactstream.metrics import METRICS, PROCESSES
+from pactstream.metric_list import METRICS, PROCESSES
 
 _ROOT = Path(__file__).parents[2]
 _DIRECTORY = _ROOT / "deploy" / "prometheus"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pactstream.metrics import LABELS, METRICS, PROCESSES
+from pactstream.metric_list import LABELS, METRICS, PROCESSES
 from tests.metrics_page import PAGE, page
 
 _ROOT = Path(__file__).parents[2]
