@@ -84,19 +84,7 @@ def build(settings: PagingSettings) -> Iterator[Parts]:
             _names(directory),
             fallback is not None,
         )
-        watch = Processor(
-            settings,
-            processor.Plan(
-                group=GROUP,
-                source=topics.EVALUATED,
-                changelog=topics.PAGING_STATE,
-                make_task=lambda partition: Watch(
-                    partition, _expected(pacts), teller, max_age_micros=_max_age_micros(settings)
-                ),
-                max_events=settings.paging_max_events,
-                linger_seconds=settings.paging_linger_seconds,
-            ),
-        )
+        watch = _watch(settings, pacts, teller)
         delivering = Delivering(
             routes.find, keys, sender, own_sender, mailer, settings.paging_smtp_from, fallback
         )
@@ -119,6 +107,22 @@ def build(settings: PagingSettings) -> Iterator[Parts]:
             Drifts(database, notices, _names(directory), console_url).run,
         ]
         yield Parts(loops, lambda: watch.ready and posting.ready)
+
+
+def _watch(settings: PagingSettings, pacts: PactBook, teller: Teller) -> Processor:
+    """The loop that opens pages."""
+    expected, max_age_micros = _expected(pacts), _max_age_micros(settings)
+    return Processor(
+        settings,
+        processor.Plan(
+            group=GROUP,
+            source=topics.EVALUATED,
+            changelog=topics.PAGING_STATE,
+            make_task=lambda partition: Watch(partition, expected, teller, max_age_micros=max_age_micros),
+            max_events=settings.paging_max_events,
+            linger_seconds=settings.paging_linger_seconds,
+        ),
+    )
 
 
 def plan(delivering: Delivering) -> deliverer.Plan:

@@ -36,6 +36,12 @@ def _filter(
 def router(parts: Parts) -> APIRouter:
     """Events and agents."""
     routes = APIRouter()
+    _events(routes, parts)
+    _agents(routes, parts)
+    return routes
+
+
+def _events(routes: APIRouter, parts: Parts) -> None:
     here = Depends(parts.visitor)
     wanted_of = Depends(_filter)
 
@@ -67,6 +73,10 @@ def router(parts: Parts) -> APIRouter:
         if found is None:
             raise Refused(404, "nothing is known of this session")
         return answer(found)
+
+
+def _agents(routes: APIRouter, parts: Parts) -> None:
+    here = Depends(parts.visitor)
 
     @routes.get("/agents")
     async def agents(visitor: Visitor = here) -> Response:
@@ -104,5 +114,3 @@ def router(parts: Parts) -> APIRouter:
                 "anomalies": anomalies,
             }
         )
-
-    return routes
