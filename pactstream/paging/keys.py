@@ -10,8 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-import secrets
-from base64 import b64decode, b64encode, urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -20,13 +19,12 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from pactstream.errors import InvalidInput
-from pactstream.signing.keys import SigningKeyError, read_private, store_private
+from pactstream.signing.keys import create_secret, load_secret
 
 FILE: Final = "paging.key"
 VARIABLE: Final = "PACTSTREAM_KEY_PAGING"
 MAX_TOKEN: Final = 512
 
-_KEY_BYTES = 32
 _NONCE_BYTES = 12
 
 
@@ -103,11 +101,7 @@ def create_key(directory: Path) -> bool:
     Raises:
         SigningKeyError: it cannot be stored.
     """
-    path = directory / FILE
-    if path.exists():
-        return False
-    store_private(path, b64encode(secrets.token_bytes(_KEY_BYTES)) + b"\n", overwrite=False)
-    return True
+    return create_secret(directory / FILE)
 
 
 def load_keys(directory: Path, environ: Mapping[str, str]) -> PagingKeys:
@@ -116,15 +110,7 @@ def load_keys(directory: Path, environ: Mapping[str, str]) -> PagingKeys:
     Raises:
         SigningKeyError: it is missing, readable by others, or malformed.
     """
-    given = environ.get(VARIABLE)
-    text = given.encode() if given else read_private(directory / FILE)
-    try:
-        key = b64decode(text.strip(), validate=True)
-    except ValueError:
-        key = b""
-    if len(key) != _KEY_BYTES:
-        raise SigningKeyError(f"{VARIABLE if given else FILE} does not hold {_KEY_BYTES} bytes in base64")
-    return PagingKeys(key)
+    return PagingKeys(load_secret(directory / FILE, VARIABLE, environ))
 
 
 def _text(link: Link) -> str:
