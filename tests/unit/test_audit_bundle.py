@@ -131,14 +131,17 @@ def rewritten(path: Path, change: Callable[[dict[str, bytes]], None], *, sign: b
             if name not in (bundle.MANIFEST, bundle.SIGNATURE)
         ]
         members[bundle.MANIFEST] = canonical.dumps(manifest)
-        members[bundle.SIGNATURE] = sign_note(
-            f"{bundle.note_name(ISSUER)}\n{sha256(members[bundle.MANIFEST]).hexdigest()}\n", [SIGNER]
-        )
+        _sign(members)
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as written:
         for name, data in members.items():
             written.writestr(name, data)
     path.write_bytes(out.getvalue())
+
+
+def _sign(members: dict[str, bytes]) -> None:
+    hashed = sha256(members[bundle.MANIFEST]).hexdigest()
+    members[bundle.SIGNATURE] = sign_note(f"{bundle.note_name(ISSUER)}\n{hashed}\n", [SIGNER])
 
 
 def _drop_event(members: dict[str, bytes]) -> None:
@@ -206,3 +209,72 @@ def test_nothing_to_tell_is_no_bundle(tmp_path: Path) -> None:
     about = About(AGENT, "tenant-1", ISSUER, "t", "t", checkpoint)
     with pytest.raises(BundleError, match="no published events"):
         bundle.write(tmp_path / "x.zip", about, [], SMALL, SIGNER)
+
+
+PACT_NAME = bundle.pact_name(PACT, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "fault"),
+    [
+        (bundle.KEYS, b"[", "is not JSON"),
+        (bundle.KEYS, b"{}", "no list of keys"),
+        (bundle.KEYS, b"[1]", "no list of keys"),
+        (bundle.KEYS, b"[" + b" " * bundle.MAX_SMALL_BYTES + b"]", "more than"),
+        (PACT_NAME, b"{", "is no pact"),
+        (PACT_NAME, b'{"a": 1}', "not in canonical form"),
+        (bundle.EVENTS, b"x\n", "a line is no event"),
+        (bundle.EVENTS, b"x", "a line without end"),
+        (bundle.EVENTS, b"", "not as many events"),
+        ("pacts.txt", b"x", "nothing that a bundle has"),
+    ],
+)
+def test_a_member_that_is_not_what_it_should_be(tmp_path: Path, name: str, data: bytes, fault: str) -> None:
+    def change(members: dict[str, bytes]) -> None:
+        manifest = members.pop(bundle.MANIFEST), members.pop(bundle.SIGNATURE)
+        members[name] = data
+        members[bundle.MANIFEST], members[bundle.SIGNATURE] = manifest
+
+    path = tmp_path / "x.zip"
+    made(path)
+    rewritten(path, change, sign=True)
+    with pytest.raises(BundleError, match=fault):
+        verified(path)
+
+
+@pytest.mark.parametrize(
+    ("said", "fault"),
+    [
+        ({"agentId": "00000000-0000-4000-8000-000000000000"}, "of another agent"),
+        ({"firstSequence": 2}, "do not begin where the manifest says"),
+        ({"lastSequence": 8}, "not as many events as the manifest says"),
+        ({"issuer": "other.example"}, "another issuer's"),
+        ({"files": []}, "exactly what its manifest lists"),
+        ({"v": "1"}, "not a manifest"),
+    ],
+)
+def test_a_manifest_that_says_something_else(tmp_path: Path, said: dict[str, object], fault: str) -> None:
+    def change(members: dict[str, bytes]) -> None:
+        members[bundle.MANIFEST] = canonical.dumps(json.loads(members[bundle.MANIFEST]) | said)
+        _sign(members)
+
+    path = tmp_path / "x.zip"
+    made(path)
+    rewritten(path, change)
+    with pytest.raises(BundleError, match=fault):
+        verified(path)
+
+
+def test_a_bundle_of_parts_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    made(path)
+    rewritten(path, lambda members: members.__delitem__(bundle.TIMELINE), sign=True)
+    with pytest.raises(BundleError, match="does not list"):
+        verified(path)
+    rewritten(path, lambda members: members.__delitem__(bundle.SIGNATURE))
+    with pytest.raises(BundleError, match="is missing"):
+        verified(path)
+    with pytest.raises(Fatal, match="cannot be read"):
+        verified(tmp_path / "none.zip")
+    with pytest.raises(Fatal, match="cannot write"):
+        made(tmp_path / "none" / "x.zip")
