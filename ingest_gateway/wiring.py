@@ -52,15 +52,7 @@ def build(settings: GatewaySettings) -> Parts:
     pages, routes, marks = PageBook(settings), RouteBook(settings), mark_table(settings)
     control = directory.table, pacts.table, issuers
     tables = (*control, pages.table, routes.table, marks)
-    try:
-        _read_all(tables, settings.gateway_start_seconds)
-    except Retryable as error:
-        for table in tables:
-            table.close()
-        raise Fatal(
-            f"{error}; is Kafka at {settings.kafka_bootstrap}, and were its topics made "
-            "(pactstream topics apply)?"
-        ) from error
+    _read_all(settings, tables)
     publisher = Publisher(settings, timeout_seconds=settings.gateway_publish_timeout_seconds)
     # One lock for all tables: whether an agent is registered decides whether a pact may name it.
     changes = Changes(settings, _TRANSACTIONAL_ID, control)
@@ -117,8 +109,9 @@ def _paging_keys(settings: GatewaySettings) -> PagingKeys | None:
         return None
 
 
-def _read_all(tables: Sequence[Table[Any]], seconds: float) -> None:
+def _read_all(settings: GatewaySettings, tables: Sequence[Table[Any]]) -> None:
     # Before this, a valid key would look unknown.
+    seconds = settings.gateway_start_seconds
     attempts = Retrying(
         retry=retry_if_exception_type(Retryable),
         wait=wait_fixed(0.5),
@@ -126,8 +119,16 @@ def _read_all(tables: Sequence[Table[Any]], seconds: float) -> None:
         before_sleep=before_sleep_log(_log, logging.INFO),
         reraise=True,
     )
-    for table in tables:
-        attempts(table.catch_up, min(seconds, _CATCH_UP_SECONDS))
+    try:
+        for table in tables:
+            attempts(table.catch_up, min(seconds, _CATCH_UP_SECONDS))
+    except Retryable as error:
+        for table in tables:
+            table.close()
+        kafka = settings.kafka_bootstrap
+        raise Fatal(
+            f"{error}; is Kafka at {kafka}, and were its topics made (pactstream topics apply)?"
+        ) from error
 
 
 def _readiness(tables: Sequence[Table[Any]]) -> Callable[[], Awaitable[bool]]:

@@ -33,12 +33,6 @@ def router(parts: Parts) -> APIRouter:
     routes = APIRouter(tags=["Records"], responses=ERRORS)
     caching = {"Cache-Control": f"public, max-age={parts.max_age_seconds}"}
 
-    async def known(agent_id: AgentId) -> Issued:
-        issued = await parts.reports.get(agent_id)
-        if issued is None:
-            raise Refused(404, "nothing is known of this agent")
-        return issued
-
     @routes.get(
         "/api/v1/trust/{agentId}/history",
         summary="An agent's nightly scores",
@@ -51,7 +45,7 @@ def router(parts: Parts) -> APIRouter:
         if_none_match: Etag = None,
     ) -> Response:
         """One for each night, oldest first, computed from the ledger by published SQL: compute them again."""
-        await known(agent_id)
+        await _known(parts, agent_id)
         nights = await parts.store.history(agent_id, days)
         content = canonical.dumps({"agentId": str(agent_id), "nights": msgspec.to_builtins(nights)})
         return conditional(form(content), if_none_match, JSON, caching)
@@ -69,7 +63,7 @@ def router(parts: Parts) -> APIRouter:
         if_none_match: Etag = None,
     ) -> Response:
         """Page by page: pass `nextCursor` as `cursor` until it is null. Each has its place in the ledger."""
-        await known(agent_id)
+        await _known(parts, agent_id)
         below = _LAST if cursor is None else int(cursor)
         events = await parts.store.violations(agent_id, below, limit + 1)  # one more: is there a next page?
         page = records.violations(str(agent_id), events, limit=limit, deployment=parts.deployment)
@@ -83,13 +77,20 @@ def router(parts: Parts) -> APIRouter:
     )
     async def picture(agent_id: AgentId, if_none_match: Etag = None) -> Response:
         """For a page that links to the report. It proves nothing: decide on reports."""
-        issued = await known(agent_id)
+        issued = await _known(parts, agent_id)
         drawn = form(badge.svg(issued.state, parts.standings.of(agent_id)))
         kept = {"Cache-Control": f"public, max-age={_BADGE_MAX_AGE_SECONDS}"}
         return conditional(drawn, if_none_match, "image/svg+xml", kept)
 
     _private(routes, parts)
     return routes
+
+
+async def _known(parts: Parts, agent_id: AgentId) -> Issued:
+    issued = await parts.reports.get(agent_id)
+    if issued is None:
+        raise Refused(404, "nothing is known of this agent")
+    return issued
 
 
 def _private(routes: APIRouter, parts: Parts) -> None:

@@ -23,6 +23,14 @@ from pactstream import web
 
 MAX_BATCH = 100
 _SEND_GRACE_SECONDS = 30
+_REPORT_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "JSON with `signatures`, or a compact JWT.",
+        "content": {JSON: {"example": examples.REPORT}, JWT: {}},
+    },
+    304: {"description": "The caller has it already: `If-None-Match` names its `ETag`."},
+    **UNKNOWN,
+}
 
 
 class _Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -37,14 +45,7 @@ def router(parts: Parts) -> APIRouter:
         "/api/v1/trust/{agentId}",
         summary="An agent's signed trust report",
         response_class=Response,
-        responses={
-            200: {
-                "description": "JSON with `signatures`, or a compact JWT.",
-                "content": {JSON: {"example": examples.REPORT}, JWT: {}},
-            },
-            304: {"description": "The caller has it already: `If-None-Match` names its `ETag`."},
-            **UNKNOWN,
-        },
+        responses=_REPORT_ANSWERS,
     )
     async def trust(
         agent_id: AgentId,

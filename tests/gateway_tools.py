@@ -306,27 +306,24 @@ def make_gateway(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> TestGateway
         ready=ready,
         close=lambda: None,
     )
+    app = create_app(parts, settings)
+    keys = _populate(directory, store)
+    gateway = TestGateway(app, publisher, evaluators, directory, pacts, *keys, pages, marks, routes)
+    return gateway
+
+
+def _populate(directory: TenantDirectory, store: PactStore) -> tuple[str, str]:
+    """Both tenants with their agents and pacts; a key of each."""
+    table: Any = directory.table
     key, record = new_key(label="test", scopes=SCOPES, now_micros=0)
     others_key, others_record = new_key(label="test", scopes=SCOPES, now_micros=0)
-    gateway = TestGateway(
-        create_app(parts, settings),
-        publisher,
-        evaluators,
-        directory,
-        pacts,
-        key,
-        others_key,
-        pages,
-        marks,
-        routes,
-    )
     acme = Tenant(ACME, "Acme", "tenant-acme", clock.now_micros()).with_key(record)
     for agent_id, status in ((ATLAS, "active"), (SECOND, "active"), (PAUSED, "paused")):
         acme = acme.with_agent(Agent(agent_id, "an agent", "active" if status == "active" else "paused", 0))
-    gateway.put(acme)
+    table.put(ACME, acme.encode())
     other = Tenant(OTHER, "Other", "tenant-other", clock.now_micros()).with_key(others_record)
-    gateway.put(other.with_agent(Agent(STRANGER, "a stranger", "active", 0)))
+    table.put(OTHER, other.with_agent(Agent(STRANGER, "a stranger", "active", 0)).encode())
     store.put(ACME, TREASURY, json.dumps(pact_document()).encode(), "test")
     others_document = pact_document(agentId=STRANGER, name="Theirs")
     store.put(OTHER, OTHERS_PACT, json.dumps(others_document).encode(), "test")
-    return gateway
+    return key, others_key

@@ -38,85 +38,88 @@ def build(state: AgentState = STATE, standing: Standing = "active") -> dict[str,
     )
 
 
-def test_every_claim_of_a_full_report() -> None:
-    assert build() == {
-        "agentId": str(AGENT),
-        "agentStatus": "active",
-        "version": 1,
-        "reportId": "r-1",
-        "issuer": "oracle.test",
-        "issuedAt": "2026-05-13T10:00:41.500000Z",
-        "expiresAt": "2026-05-13T10:05:41.500000Z",
-        "score": {
-            "composite": 96.0,
-            "points": 960,
-            "confidence": 0.81,
-            "coveredWeight": 14.0,
-            "tier": "gold",
-            "sampleSize": 25.0,
-            "method": 1,
-            "windowDays": 90,
-            "computedAt": "2026-05-13T10:00:41.000000Z",
-            "dimensions": [
-                {
-                    "name": "accuracy",
-                    "weight": 14.0,
-                    "score": 96.0,
-                    "confidence": 0.81,
-                    "sampleSize": 25.0,
-                    "inputs": {"evaluations": 3.0},
-                }
-            ],
-            "attestations": [
-                {
-                    "id": "a-1",
-                    "kind": "bond_posting",
-                    "issuer": "bank.example",
-                    "issuedAt": "2026-05-13T10:00:00.000000Z",
-                    "expiresAt": "2026-05-13T10:01:39.000000Z",
-                    "sequence": 3,
-                    "claim": {"usd": 5},
-                }
-            ],
-        },
-        "pactCompliance": {"bound": 25, "valid": 24, "rate": 0.96, "violationsBySeverity": {"critical": 1}},
-        "sampleSize": 25,
-        "observation": {
-            "from": "2026-05-13T10:00:01.000000Z",
-            "to": "2026-05-13T10:00:40.000000Z",
-            "throughSequence": 40,
-            "sessions": 5,
-            "toolCalls": 25,
-        },
-        "recentViolations": [
+FULL = {
+    "agentId": str(AGENT),
+    "agentStatus": "active",
+    "version": 1,
+    "reportId": "r-1",
+    "issuer": "oracle.test",
+    "issuedAt": "2026-05-13T10:00:41.500000Z",
+    "expiresAt": "2026-05-13T10:05:41.500000Z",
+    "score": {
+        "composite": 96.0,
+        "points": 960,
+        "confidence": 0.81,
+        "coveredWeight": 14.0,
+        "tier": "gold",
+        "sampleSize": 25.0,
+        "method": 1,
+        "windowDays": 90,
+        "computedAt": "2026-05-13T10:00:41.000000Z",
+        "dimensions": [
             {
-                "eventId": "00000000-0000-0000-0000-000000000014",
-                "sequence": 20,
-                "occurredAt": "2026-05-13T10:00:20.000000Z",
-                "receivedAt": "2026-05-13T10:00:20.000000Z",
-                "tool": "transfer_funds",
-                "severity": "critical",
-                "violations": [{"paramPath": "destination", "rule": "allowList", "severity": "critical"}],
-                "omitted": 0,
+                "name": "accuracy",
+                "weight": 14.0,
+                "score": 96.0,
+                "confidence": 0.81,
+                "sampleSize": 25.0,
+                "inputs": {"evaluations": 3.0},
             }
         ],
-        "ledger": {
-            "head": {
-                "log": "test.local/ledger/0",
-                "leafIndex": 39,
-                "sequence": 40,
-                "leafHash": "ab" * 32,
-            },
-            "checkpoint": CHECKPOINT.note,
-            "inclusionProof": ["cd" * 32],
-        },
-        "freshness": {
-            "asOf": "2026-05-13T10:00:40.000000Z",
+        "attestations": [
+            {
+                "id": "a-1",
+                "kind": "bond_posting",
+                "issuer": "bank.example",
+                "issuedAt": "2026-05-13T10:00:00.000000Z",
+                "expiresAt": "2026-05-13T10:01:39.000000Z",
+                "sequence": 3,
+                "claim": {"usd": 5},
+            }
+        ],
+    },
+    "pactCompliance": {"bound": 25, "valid": 24, "rate": 0.96, "violationsBySeverity": {"critical": 1}},
+    "sampleSize": 25,
+    "observation": {
+        "from": "2026-05-13T10:00:01.000000Z",
+        "to": "2026-05-13T10:00:40.000000Z",
+        "throughSequence": 40,
+        "sessions": 5,
+        "toolCalls": 25,
+    },
+    "recentViolations": [
+        {
+            "eventId": "00000000-0000-0000-0000-000000000014",
+            "sequence": 20,
+            "occurredAt": "2026-05-13T10:00:20.000000Z",
+            "receivedAt": "2026-05-13T10:00:20.000000Z",
+            "tool": "transfer_funds",
+            "severity": "critical",
+            "violations": [{"paramPath": "destination", "rule": "allowList", "severity": "critical"}],
+            "omitted": 0,
+        }
+    ],
+    "ledger": {
+        "head": {
+            "log": "test.local/ledger/0",
+            "leafIndex": 39,
             "sequence": 40,
-            "secondsSinceLastEvent": 1.5,
-            "scoreLagSeconds": 0,
+            "leafHash": "ab" * 32,
         },
-    }
+        "checkpoint": CHECKPOINT.note,
+        "inclusionProof": ["cd" * 32],
+    },
+    "freshness": {
+        "asOf": "2026-05-13T10:00:40.000000Z",
+        "sequence": 40,
+        "secondsSinceLastEvent": 1.5,
+        "scoreLagSeconds": 0,
+    },
+}
+
+
+def test_every_claim_of_a_full_report() -> None:
+    assert build() == FULL
 
 
 def test_an_agent_out_of_service_says_so_before_anything_else() -> None:
