@@ -6,10 +6,11 @@ from functools import partial
 
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.kafka import topics
+from pactstream.kafka.copier import Copier
 from pactstream.kafka.processor import Plan, Processor
 from score_aggregator import table
 from score_aggregator.nightly import Nightly
-from score_aggregator.projector import Projector
+from score_aggregator.projector import projector
 from score_aggregator.settings import AggregatorSettings
 from score_aggregator.task import ScoreTask
 
@@ -22,7 +23,7 @@ def nights(settings: AggregatorSettings, database: ClickHouse) -> list[Nightly]:
     return [Nightly(database, delay)] if settings.aggregator_nightly else []
 
 
-def build(settings: AggregatorSettings, database: ClickHouse) -> tuple[Processor, Projector]:
+def build(settings: AggregatorSettings, database: ClickHouse) -> tuple[Processor, Copier]:
     """The loop that computes scores, and the one that copies them to ClickHouse."""
     plan = Plan(
         group=GROUP,
@@ -32,5 +33,5 @@ def build(settings: AggregatorSettings, database: ClickHouse) -> tuple[Processor
         max_events=settings.aggregator_max_events,
         linger_seconds=settings.aggregator_linger_seconds,
     )
-    projector = Projector(settings, partial(table.insert, database), settings.aggregator_projection_seconds)
-    return Processor(settings, plan), projector
+    rows = projector(settings, partial(table.insert, database), settings.aggregator_projection_seconds)
+    return Processor(settings, plan), rows

@@ -22,7 +22,7 @@ def main() -> int:
         with ClickHouse(ours) as database:
             app = AnomalyApp(ours)
             write = partial(projector.insert, database)
-            rows = projector.Projector(ours, write, ours.anomaly_projection_seconds)
+            rows = projector.projector(ours, write, ours.anomaly_projection_seconds)
             return worker.run(
                 [app.run, rows.run],
                 host=ours.bind_host,

@@ -7,18 +7,17 @@ one after a newer, is the same as not written.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from threading import Event
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from pactstream import avro
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.errors import InvalidInput
-from pactstream.kafka import config, topics
-from pactstream.kafka.sessions import run_sessions
+from pactstream.kafka import topics
+from pactstream.kafka.copier import Copier
+from pactstream.kafka.records import Record
 from pactstream.settings import KafkaSettings
 
 GROUP: Final = "anomaly-projector"
@@ -58,59 +57,22 @@ def _row(one: Anomaly) -> tuple[object, ...]:
     )
 
 
-class Projector:
-    """A member of the group `anomaly-projector`; everything happens in the thread that calls `run`."""
+def projector(
+    settings: KafkaSettings, write: Callable[[Sequence[Anomaly]], None], interval_seconds: float
+) -> Copier:
+    """The loop that copies; `write` is `insert`, with its database."""
 
-    def __init__(
-        self, settings: KafkaSettings, write: Callable[[Sequence[Anomaly]], None], interval_seconds: float
-    ) -> None:
-        self._settings = settings
-        self._write = write
-        self._interval_seconds = interval_seconds
-        self._ready = Event()
+    def rows(records: Sequence[Record]) -> None:
+        write(list(_decoded(records)))
 
-    @property
-    def ready(self) -> bool:
-        """Whether this is a member of its group, and ClickHouse took what it was last given."""
-        return self._ready.is_set()
+    return Copier(
+        settings, GROUP, topics.ANOMALIES, rows, max_records=_MAX_RECORDS, wait_seconds=interval_seconds
+    )
 
-    def run(self, stop: Event) -> None:
-        """Project until `stop` is set. A failure starts over from the last committed offset.
 
-        Raises:
-            Fatal: going on makes no sense (no such topic or table, not authorised).
-        """
-        run_sessions(GROUP, self._run_session, stop)
-
-    def _run_session(self, stop: Event) -> None:
-        consumer = Consumer(config.consumer(self._settings, GROUP))
+def _decoded(records: Sequence[Record]) -> Iterator[Anomaly]:
+    for record in records:
         try:
-            topic = topics.name(self._settings, topics.ANOMALIES)
-            consumer.subscribe([topic], on_assign=lambda *_: self._ready.set())
-            while not stop.is_set():
-                self._turn(consumer)
-        finally:
-            self._ready.clear()
-            consumer.close()
-
-    def _turn(self, consumer: Consumer) -> None:
-        messages = consumer.consume(_MAX_RECORDS, self._interval_seconds)
-        for message in messages:
-            if (error := message.error()) is not None and not error.retriable():
-                raise KafkaException(error)
-        records = [message for message in messages if message.error() is None]
-        if not records:
-            return
-        self._write(list(_decoded(records)))
-        # A crash here leaves the rows in the table and the offsets where they were: they are written again.
-        ends = {(one.topic(), one.partition()): (one.offset() or 0) + 1 for one in records}
-        offsets = [TopicPartition(topic or "", part or 0, end) for (topic, part), end in ends.items()]
-        consumer.commit(offsets=offsets, asynchronous=False)
-
-
-def _decoded(records: Iterable[Message]) -> Iterable[Anomaly]:
-    for message in records:
-        try:
-            yield avro.decode_as("Anomaly", message.value())
+            yield avro.decode_as("Anomaly", record.value)
         except InvalidInput as error:
-            _log.error("%s: a record at offset %s is skipped: %s", GROUP, message.offset(), error)
+            _log.error("%s: the record at offset %s is skipped: %s", GROUP, record.offset, error)

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
-from threading import Event
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Protocol
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
-
 from pactstream.errors import InvalidInput
-from pactstream.kafka import config, topics
-from pactstream.kafka.sessions import run_sessions
+from pactstream.kafka import topics
+from pactstream.kafka.copier import Copier
+from pactstream.kafka.records import Record
 from pactstream.paging.records import Page, PageDeliveries, decode_page
 from pactstream.settings import KafkaSettings
 
@@ -149,45 +147,20 @@ def _fields(page: Page) -> _Row:
     )
 
 
-class Projector:
-    """A member of the group `page-projector`; everything happens in the thread that calls `run`."""
+def projector(settings: KafkaSettings, database: Database) -> Copier:
+    """The loop that copies."""
 
-    def __init__(self, settings: KafkaSettings, database: Database) -> None:
-        self._settings = settings
-        self._database = database
-        self._topic = topics.name(settings, topics.PAGES)
+    def write(records: Sequence[Record]) -> None:
+        project(database, _decoded(records))
 
-    def run(self, stop: Event) -> None:
-        """Project until `stop` is set. A failure starts over from the last committed offset. Raises `Fatal`."""
-        run_sessions(GROUP, self._run_session, stop)
+    return Copier(settings, GROUP, topics.PAGES, write, max_records=_MAX_RECORDS, wait_seconds=_WAIT_SECONDS)
 
-    def _run_session(self, stop: Event) -> None:
-        consumer = Consumer(config.consumer(self._settings, GROUP))
+
+def _decoded(records: Sequence[Record]) -> Iterator[Read]:
+    for record in records:
+        if record.value is None:
+            continue  # long closed: the table keeps it
         try:
-            consumer.subscribe([self._topic])
-            while not stop.is_set():
-                self._turn(consumer)
-        finally:
-            consumer.close()
-
-    def _turn(self, consumer: Consumer) -> None:
-        read: list[Read] = []
-        end = None
-        for message in consumer.consume(_MAX_RECORDS, _WAIT_SECONDS):
-            if (error := message.error()) is not None:
-                if not error.retriable():
-                    raise KafkaException(error)
-                continue
-            offset = message.offset() or 0
-            end = offset + 1
-            if message.value() is None:
-                continue  # long closed: the table keeps it
-            try:
-                read.append((offset, decode_page(message.value())))
-            except InvalidInput as refused:
-                _log.error("%s: a record at offset %s is skipped: %s", GROUP, offset, refused)
-        if end is None:
-            return
-        project(self._database, read)
-        # A crash here: the same records are read again, and their rows have them already.
-        consumer.commit(offsets=[TopicPartition(self._topic, 0, end)], asynchronous=False)
+            yield record.offset, decode_page(record.value)
+        except InvalidInput as error:
+            _log.error("%s: the record at offset %s is skipped: %s", GROUP, record.offset, error)

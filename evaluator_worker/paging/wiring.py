@@ -18,7 +18,7 @@ from evaluator_worker.paging.delivering import (
     series_of,
 )
 from evaluator_worker.paging.drifts import Drifts
-from evaluator_worker.paging.projector import Projector
+from evaluator_worker.paging.projector import projector
 from evaluator_worker.paging.regressions import Regressions
 from evaluator_worker.paging.settings import PagingSettings
 from evaluator_worker.paging.telling import FALLBACK, GROUP, Addresses, Teller
@@ -102,7 +102,7 @@ def build(settings: PagingSettings) -> Iterator[Parts]:
         loops: list[Callable[[Event], None]] = [
             watch.run,
             posting.run,
-            Projector(settings, database).run,
+            projector(settings, database).run,
             regressions.run,
             Drifts(database, notices, _names(directory), console_url).run,
         ]

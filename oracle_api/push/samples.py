@@ -6,17 +6,15 @@ It is the only table that this process may write: `GRANT INSERT ON oracle_sample
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from threading import Event
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
-
-from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from pactstream import avro
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.errors import InvalidInput
-from pactstream.kafka import config, topics
-from pactstream.kafka.sessions import run_sessions
+from pactstream.kafka import topics
+from pactstream.kafka.copier import Copier
+from pactstream.kafka.records import Record
 from pactstream.settings import KafkaSettings
 
 GROUP: Final = "oracle-samples"
@@ -43,46 +41,20 @@ def insert(database: ClickHouse, rows: Sequence[_Row]) -> None:
     database.insert("oracle_samples", columns, rows)
 
 
-class SampleCopier:
-    """A member of the group `oracle-samples`; everything happens in the thread that calls `run`."""
+def copier(settings: KafkaSettings, write: Callable[[Sequence[_Row]], None]) -> Copier:
+    """The loop that copies; `write` is `insert`, with its database."""
 
-    def __init__(self, settings: KafkaSettings, write: Callable[[Sequence[_Row]], None]) -> None:
-        self._settings = settings
-        self._write = write
-        self._topic = topics.name(settings, topics.SAMPLES)
+    def rows(records: Sequence[Record]) -> None:
+        write(list(_rows(records)))
 
-    def run(self, stop: Event) -> None:
-        """Copy until `stop` is set. A failure starts over from the last committed offset. Raises `Fatal`."""
-        run_sessions(GROUP, self._run_session, stop)
+    return Copier(settings, GROUP, topics.SAMPLES, rows, max_records=_MAX_RECORDS, wait_seconds=_WAIT_SECONDS)
 
-    def _run_session(self, stop: Event) -> None:
-        consumer = Consumer(config.consumer(self._settings, GROUP))
+
+def _rows(records: Sequence[Record]) -> Iterator[_Row]:
+    for record in records:
         try:
-            consumer.subscribe([self._topic])
-            while not stop.is_set():
-                self._turn(consumer)
-        finally:
-            consumer.close()
-
-    def _turn(self, consumer: Consumer) -> None:
-        messages = consumer.consume(_MAX_RECORDS, _WAIT_SECONDS)
-        rows: list[_Row] = []
-        ends: dict[int, int] = {}
-        for message in messages:
-            error = message.error()
-            if error is not None:
-                if not error.retriable():
-                    raise KafkaException(error)
-                continue
-            ends[message.partition() or 0] = (message.offset() or 0) + 1
-            try:
-                sample = avro.decode_as("OracleSample", message.value() or b"")
-                rows.append(tuple(sample[name] for name in _FIELDS))
-            except InvalidInput as refused:
-                _log.error("%s: a record is skipped: %s", GROUP, refused)
-        if not ends:
-            return
-        self._write(rows)
-        # A crash here: the same samples are written again, and the table keeps one of each.
-        offsets = [TopicPartition(self._topic, partition, end) for partition, end in ends.items()]
-        consumer.commit(offsets=offsets, asynchronous=False)
+            sample = avro.decode_as("OracleSample", record.value or b"")
+        except InvalidInput as error:
+            _log.error("%s: the record at offset %s is skipped: %s", GROUP, record.offset, error)
+        else:
+            yield tuple(sample[name] for name in _FIELDS)

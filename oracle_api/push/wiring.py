@@ -9,12 +9,12 @@ from functools import partial
 from typing import Final
 
 from oracle_api.push import samples
-from oracle_api.push.samples import SampleCopier
 from oracle_api.push.watches import ScoreWatch, StatusWatch
 from oracle_api.settings import OracleSettings
 from pactstream import clock
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.kafka import processor, topics
+from pactstream.kafka.copier import Copier
 from pactstream.kafka.processor import Processor
 from pactstream.webhooks import signature
 from pactstream.webhooks.deliverer import Deliverer, Plan
@@ -46,9 +46,9 @@ def watches(settings: OracleSettings, book: SubscriptionBook) -> list[Processor]
     ]
 
 
-def sample_copier(settings: OracleSettings, database: ClickHouse) -> SampleCopier:
+def sample_copier(settings: OracleSettings, database: ClickHouse) -> Copier:
     """The loop that copies samples to ClickHouse."""
-    return SampleCopier(settings, partial(samples.insert, database))
+    return samples.copier(settings, partial(samples.insert, database))
 
 
 def deliverer(settings: OracleSettings, book: SubscriptionBook, sender: Sender) -> Deliverer:

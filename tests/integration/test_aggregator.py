@@ -17,7 +17,7 @@ from pactstream.errors import Retryable
 from pactstream.kafka import topics
 from score_aggregator import table, wiring
 from score_aggregator.leaves import parse_leaves
-from score_aggregator.projector import Projector
+from score_aggregator.projector import projector
 from score_aggregator.settings import AggregatorSettings
 from score_aggregator.tally import Tally
 from tests.kafka_tools import create_topics, produce, read_all
@@ -132,8 +132,7 @@ def test_a_crash_between_insert_and_commit_leaves_no_second_row(
 
     send(settings, batch(1, atlas()))
     processor, _ = wiring.build(settings, database)
-    projector = Projector(settings, insert_then_fail, 0.05)
-    with running(processor.run, projector.run):
+    with running(processor.run, projector(settings, insert_then_fail, 0.05).run):
         eventually(lambda: len(calls) >= 2, timeout=30)
     assert latest(database) == {AGENT: (40, 25, 24)}
 

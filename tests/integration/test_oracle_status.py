@@ -11,7 +11,6 @@ import httpx
 import pytest
 
 from oracle_api.push import samples
-from oracle_api.push.samples import SampleCopier
 from oracle_api.samples import Sample
 from oracle_api.settings import OracleSettings
 from oracle_api.status_store import StatusStore
@@ -107,7 +106,7 @@ def test_without_samples_nothing_is_claimed(database: ClickHouse, settings: Orac
 def test_samples_travel_from_the_oracle_to_the_page(settings: OracleSettings, database: ClickHouse) -> None:
     History(database).tell(atlas_day())
     stop = Event()
-    copier = SampleCopier(settings, lambda rows: samples.insert(database, rows))
+    copier = samples.copier(settings, lambda rows: samples.insert(database, rows))
     thread = Thread(target=copier.run, args=(stop,))
     thread.start()
     try:
