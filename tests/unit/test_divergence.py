@@ -16,13 +16,12 @@ from evaluator_worker.agents import Memory
 from evaluator_worker.task import EvaluatorTask
 from ingest_gateway.admission import admit
 from pactstream import avro
-from pactstream.control.pacts import PactBook, PactVersion
+from pactstream.control.pacts import PactBook
 from pactstream.control.tenants import Agent, Tenant
 from pactstream.events.parse import strict_fault
 from pactstream.kafka.records import Record
 from pactstream.ledger.leaf import AgentHead
-from pactstream.pacts import CompiledPact
-from tests.evaluator_tools import AGENT, PACT, Pacts, Written
+from tests.evaluator_tools import AGENT, PACT, Book, Pacts, Written
 from tests.pact_calls import document, escalate, sequence, window
 
 CALLS = 100_000
@@ -120,21 +119,6 @@ def bodies(chance: Random) -> Iterator[bytes]:
             tail += '"attemptedAt":"2026-05-13T12:00:00Z","params":'
             events.append(b"{" + head + tail.encode() + made + b"}")
         yield b'{"events":[' + b",".join(events) + b"]}"
-
-
-class Book(Pacts):
-    """What the gateway asks a `PactBook`."""
-
-    def latest(self, pact_id: str) -> PactVersion:
-        return PactVersion(pact_id, 1, "t", None, "Treasury", b"", "", 0, "k")
-
-    def compiled(self, pact_id: str, version: int, *, timeout_seconds: float = 0) -> CompiledPact:
-        found = super().compiled(pact_id, version)
-        assert found is not None
-        return found
-
-    def owner(self, pact_id: str, version: int) -> str | None:
-        return None
 
 
 def through_both(gateway: Book, worker: Pacts, calls: int) -> tuple[int, int, int]:

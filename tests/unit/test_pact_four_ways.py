@@ -12,36 +12,16 @@ from evaluator_worker.agents import Memory
 from evaluator_worker.task import EvaluatorTask
 from ingest_gateway.admission import admit
 from ingest_gateway.results import Accepted
-from pactstream.control.pacts import PactBook, PactVersion
+from pactstream.control.pacts import PactBook
 from pactstream.control.tenants import Agent, Tenant
 from pactstream.errors import InvalidInput
-from pactstream.pacts import CompiledPact
 from tests.cli_tools import Run, runner
-from tests.evaluator_tools import AGENT, PACT, Pacts, Written, call, record
-from tests.unit.test_pact_hard_cases import ROWS, judge
+from tests.evaluator_tools import AGENT, PACT, Book, Pacts, Written, call, record
+from tests.unit.test_pact_hard_cases import ROWS, document, judge
 
 NOW = 1_778_673_600_000_000
 HUGE_EXPONENT = b'{"amount": 1e99999999999999999999}'
 TENANT = Tenant("t", "Acme", "p", 0).with_agent(Agent(AGENT, "Atlas", "active", 0))
-
-
-def document(rule: dict[str, Any]) -> dict[str, Any]:
-    rule = dict(rule)
-    binding = {"tool": "pay", "rules": [rule], "unknownParams": rule.pop("unknownParams", "allow")}
-    condition = {"type": "param_binding", "severity": "major", "parameterBinding": binding}
-    return {"name": "Hard cases", "conditions": [condition]}
-
-
-class Book(Pacts):
-    """What the gateway asks a `PactBook`."""
-
-    def latest(self, pact_id: str) -> PactVersion:
-        return PactVersion(pact_id, 1, "t", None, "Hard cases", b"", "", 0, "k")
-
-    def compiled(self, pact_id: str, version: int, *, timeout_seconds: float = 0) -> CompiledPact:
-        found = super().compiled(pact_id, version)
-        assert found is not None
-        return found
 
 
 def by_gateway(rule: dict[str, Any], params: bytes) -> list[str] | None:

@@ -199,12 +199,15 @@ CASES: dict[str, list[tuple[dict[str, Any], bytes, list[str]]]] = {
 ROWS = [(case, *row) for case, rows in CASES.items() for row in rows]
 
 
-def judge(rule: dict[str, Any], params: bytes) -> Verdict:
+def document(rule: dict[str, Any]) -> dict[str, Any]:
     rule = dict(rule)
     binding = {"tool": "pay", "rules": [rule], "unknownParams": rule.pop("unknownParams", "allow")}
     condition = {"type": "param_binding", "severity": "major", "parameterBinding": binding}
-    pact = parse_pact({"name": "Hard cases", "conditions": [condition]})
-    return compile_pact(pact, pact_id="p", version=1).judge("pay", params)
+    return {"name": "Hard cases", "conditions": [condition]}
+
+
+def judge(rule: dict[str, Any], params: bytes) -> Verdict:
+    return compile_pact(parse_pact(document(rule)), pact_id="p", version=1).judge("pay", params)
 
 
 @pytest.mark.parametrize(
