@@ -16,6 +16,7 @@ from pactstream.cli import (
     erase,
     keys,
     ledger,
+    mirror,
     operate,
     pact,
     pages,
@@ -52,6 +53,7 @@ app.add_typer(trust.app, name="trust")
 app.add_typer(score.app, name="score")
 app.add_typer(verify.app, name="verify")
 app.add_typer(witness.app, name="witness")
+app.add_typer(mirror.app, name="mirror")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(audit.app, name="audit")
 app.add_typer(pages.app, name="pages")
