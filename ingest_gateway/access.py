@@ -8,14 +8,12 @@ from typing import NamedTuple
 
 from fastapi import Request
 from fastapi.security import APIKeyHeader, HTTPBearer
-from starlette.requests import HTTPConnection
 
 from ingest_gateway import metrics
 from pactstream import clock
 from pactstream.control.tenants import ApiKey, Scope, Tenant, TenantDirectory, digest
-from pactstream.web import RateLimiter, Refused, client_address
+from pactstream.web import KEY_HEADER, RateLimiter, Refused, bearer, client_address, presented_key
 
-KEY_HEADER = "X-Pact-Key"
 _CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
 # For the OpenAPI page only: what is presented is read by `Access`.
@@ -50,7 +48,7 @@ class Access:
         Raises:
             Refused: 400 two credentials, 401 no valid key, 403 the key lacks the scope, 429 too many failures.
         """
-        found = self._directory.find_key(_presented(request))
+        found = self._directory.find_key(presented_key(request))
         if found is None:
             raise self._failure(request, "unknown", "a valid API key is required")
         tenant, key = found
@@ -69,7 +67,7 @@ class Access:
         Raises:
             Refused: 401 the key is not theirs, or none is configured; 429 too many failures.
         """
-        given = _bearer(request) or ""
+        given = bearer(request) or ""
         if not self._admin_sha256 or not hmac.compare_digest(digest(given), self._admin_sha256):
             raise self._failure(request, "admin", "the administrators' key is required")
 
@@ -85,18 +83,3 @@ class Access:
         metrics.AUTH_FAILURES.labels(reason).inc()
         self._failures.check(client_address(request, self._trusted_proxies))
         return Refused(401, message, headers=_CHALLENGE)
-
-
-def _presented(request: HTTPConnection) -> str:
-    keys = request.headers.getlist(KEY_HEADER)
-    bearer = _bearer(request)
-    if len(keys) + (bearer is not None) > 1:
-        # RFC 6750, section 2: never more than one method; choosing between them would be guessing.
-        raise Refused(400, f"present one key, in {KEY_HEADER} or in Authorization")
-    return keys[0] if keys else bearer or ""
-
-
-def _bearer(request: HTTPConnection) -> str | None:
-    """The token of `Authorization: Bearer`; another scheme is a proxy's business and none of ours."""
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() if kind.lower() == "bearer" else None

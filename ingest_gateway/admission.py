@@ -8,15 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from ingest_gateway import results
-from ingest_gateway.results import Result
 from pactstream import ids
 from pactstream.control.pacts import PactBook, PactVersion
 from pactstream.control.tenants import Tenant
 from pactstream.errors import Detail, InvalidInput, PactstreamError
-from pactstream.events import ToolCall, parse
+from pactstream.events import ToolCall, parse, results
 from pactstream.events.avro_form import event_type, to_avro
 from pactstream.events.public_size import MAX_NAMES_BYTES, names_bytes
+from pactstream.events.results import Result
 from pactstream.pacts import CompiledPact, Verdict
 from pactstream.pacts.verdict import digest
 

@@ -25,12 +25,12 @@ from ingest_gateway import (
     preflight,
     schemas,
 )
-from ingest_gateway.bodies import BodyGuard, Room
 from ingest_gateway.otlp import route as otlp
 from ingest_gateway.parts import Parts
 from ingest_gateway.settings import GatewaySettings
 from ingest_gateway.telemetry import PATH, Telemetry
 from pactstream import __version__, docs_page, schema_files, web
+from pactstream.bodies import BodyGuard, Room
 from pactstream.errors import PactstreamError
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ingest_gateway import results
+from pactstream.events import results
 from pactstream.events.model import Event
 from pactstream.events.parse import MAX_EVENTS
 from pactstream.pacts import SEVERITIES, Verdict, Violation

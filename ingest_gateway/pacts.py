@@ -13,11 +13,10 @@ from fastapi.responses import JSONResponse
 from ingest_gateway import documented
 from ingest_gateway.access import DOCUMENTED_KEY, Access, Principal
 from ingest_gateway.pact_store import PactStore, Written
-from ingest_gateway.telemetry import require_json
 from pactstream import clock
 from pactstream.control.pacts import PactVersion
 from pactstream.pacts import templates
-from pactstream.web import RateLimiter
+from pactstream.web import RateLimiter, require_json
 
 PactId = Annotated[UUID, Path(alias="pactId", description="The pact's UUID.")]
 

@@ -9,19 +9,19 @@ import msgspec
 from fastapi import APIRouter, Depends, Path, Request, Response, Security
 from msgspec import UNSET, Meta, UnsetType
 
-from ingest_gateway import documented, metrics, results
+from ingest_gateway import documented, metrics
 from ingest_gateway.access import DOCUMENTED_KEY, Access, Principal
 from ingest_gateway.admission import Refusal, check_agent, check_bound, in_force
 from ingest_gateway.evaluators import Evaluators
-from ingest_gateway.telemetry import require_json
 from pactstream import ids
 from pactstream.control.pacts import PactBook
 from pactstream.errors import Detail, InvalidInput
+from pactstream.events import results
 from pactstream.events.model import SessionId, ToolName
 from pactstream.events.parse import fault_detail, params_faults, strict_fault
 from pactstream.pacts import CompiledPact, Severity, Verdict, Violation
 from pactstream.preflight.wire import ReadAnswer, Reservation, Reserve
-from pactstream.web import RateLimiter, Refused
+from pactstream.web import RateLimiter, Refused, require_json
 
 MAX_TTL_SECONDS = 3_600
 AGENT_PAUSED = "agent_paused"

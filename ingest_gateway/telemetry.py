@@ -10,14 +10,15 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ingest_gateway import metrics, results
+from ingest_gateway import metrics
 from ingest_gateway.access import Access, Principal
 from ingest_gateway.admission import Admission, admit
 from pactstream import avro, clock
 from pactstream.control.pacts import PactBook
+from pactstream.events import results
 from pactstream.kafka import topics
 from pactstream.kafka.publisher import Publisher
-from pactstream.web import RateLimiter, Refused
+from pactstream.web import RateLimiter, require_json
 
 PATH = "/api/v1/telemetry/events"
 
@@ -96,18 +97,6 @@ class Telemetry:
                 await asyncio.gather(*writes)
         finally:
             metrics.PUBLISH_SECONDS.observe(clock.monotonic_seconds() - began)
-
-
-def require_json(request: Request) -> None:
-    """Nothing, if the body is declared to be JSON, or nothing is declared.
-
-    Raises:
-        Refused: 415.
-    """
-    declared = request.headers.get("content-type", "")
-    kind = declared.partition(";")[0].strip().lower()
-    if kind not in ("", "application/json"):
-        raise Refused(415, "Content-Type must be application/json", headers={"Accept": "application/json"})
 
 
 def _batch(

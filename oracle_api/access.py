@@ -9,12 +9,11 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 
 from pactstream import clock
 from pactstream.control.tenants import ApiKey, Scope, Tenant
-from pactstream.web import Refused
+from pactstream.web import KEY_HEADER, Refused, presented_key
 
 SCOPE: Final[Scope] = "trust:private"
 """What a key must be allowed for all that the oracle does not show to everybody."""
 
-KEY_HEADER = "X-Pact-Key"
 _CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
 # For the OpenAPI page only: what is presented is read by `principal`.
@@ -44,7 +43,7 @@ def principal(request: Request, keys: Keys) -> Principal:
     Raises:
         Refused: 400 two credentials, 401 no valid key, 403 the key lacks the scope.
     """
-    found = keys.find_key(_presented(request))
+    found = keys.find_key(presented_key(request))
     if found is None:
         raise Refused(401, "a valid API key is required", headers=_CHALLENGE)
     tenant, key = found
@@ -55,12 +54,3 @@ def principal(request: Request, keys: Keys) -> Principal:
     if SCOPE not in key.scopes:
         raise Refused(403, f"the API key lacks the scope {SCOPE}")
     return Principal(tenant, key)
-
-
-def _presented(request: Request) -> str:
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
-    presented = request.headers.getlist(KEY_HEADER) + ([token.strip()] if kind.lower() == "bearer" else [])
-    if len(presented) > 1:
-        # RFC 6750, section 2: never more than one method; choosing between them would be guessing.
-        raise Refused(400, f"present one key, in {KEY_HEADER} or in Authorization")
-    return presented[0] if presented else ""

@@ -18,6 +18,7 @@ PROCESSES: Final = {
     "behaviour": "evaluator_worker.behaviour.__main__",
     "anomaly": "evaluator_worker.anomaly.__main__",
     "console": "oracle_api.console.__main__",
+    "sidecar": "pactstream.sidecar.wiring",
 }
 """Each kind of process, and the module that starts it."""
 
@@ -54,8 +55,9 @@ class Metric(NamedTuple):
     buckets: tuple[float, ...] = Histogram.DEFAULT_BUCKETS
 
 
-_HTTP: Final = ("gateway", "oracle", "console")
+_HTTP: Final = ("gateway", "oracle", "console", "sidecar")
 _LOOPS: Final = ("evaluator", "sealer", "aggregator", "push", "paging", "behaviour", "anomaly")
+_ON_KAFKA: Final = tuple(process for process in PROCESSES if process != "sidecar")
 _FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 _HTTP_METRICS: Final = (
@@ -181,7 +183,7 @@ _LOOP_METRICS: Final = (
         "offsets",
         "From where a partition held here is read to its end, ten seconds old at most. No series where a "
         "process is in no group.",
-        tuple(PROCESSES),
+        _ON_KAFKA,
         ("group", "topic", "partition"),
     ),
 )
@@ -463,6 +465,53 @@ _ANOMALY_METRICS: Final = (
     ),
 )
 
+_SIDECAR_METRICS: Final = (
+    Metric(
+        "pactstream_sidecar_events_total",
+        "counter",
+        "events",
+        "Events `taken` from agents; `delivered` to the gateway; `refused` by it for good; `lost`, which were "
+        "refused and made room for later ones.",
+        ("sidecar",),
+        ("outcome",),
+    ),
+    Metric(
+        "pactstream_sidecar_failed_attempts_total",
+        "counter",
+        "attempts",
+        "Times that a batch had to be sent again.",
+        ("sidecar",),
+    ),
+    Metric(
+        "pactstream_sidecar_waiting_batches",
+        "gauge",
+        "batches",
+        "Batches that the gateway does not have yet.",
+        ("sidecar",),
+    ),
+    Metric(
+        "pactstream_sidecar_oldest_seconds",
+        "gauge",
+        "seconds",
+        "How long the oldest of them has waited; 0 where none does.",
+        ("sidecar",),
+    ),
+    Metric(
+        "pactstream_sidecar_dead_letters",
+        "gauge",
+        "letters",
+        "Refusals that are kept.",
+        ("sidecar",),
+    ),
+    Metric(
+        "pactstream_sidecar_buffer_bytes",
+        "gauge",
+        "bytes",
+        "What the buffer holds on disk.",
+        ("sidecar",),
+    ),
+)
+
 METRICS: Final = {
     one.name: one
     for one in (
@@ -476,6 +525,7 @@ METRICS: Final = {
         *_ORACLE_METRICS,
         *_PAGING_METRICS,
         *_ANOMALY_METRICS,
+        *_SIDECAR_METRICS,
     )
 }
 """The list, by name."""

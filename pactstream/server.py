@@ -1,6 +1,6 @@
 """Serving an ASGI application: one process, one port, a clean stop, and limits on a request's head.
 
-The application limits bodies (`ingest_gateway/bodies.py`); what comes before a body is limited here, because
+The application limits bodies (`bodies.py`); what comes before a body is limited here, because
 uvicorn waits for a head for ever.
 """
 
@@ -71,10 +71,12 @@ def serve(
     *,
     head_seconds: float = HEAD_SECONDS,
     tls: Tls | None = None,
+    max_connections: int | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code. Requests under way get ten seconds to finish.
 
     `on_stop` is called in the event loop when the stop begins, to end what would not end by itself (streams).
+    Beyond `max_connections` a request is answered 503.
 
     Raises:
         Fatal: the address cannot be had, or the certificate cannot be used.
@@ -99,6 +101,7 @@ def serve(
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
+        limit_concurrency=max_connections,
         ssl_certfile=None if tls is None else tls.certificate,
         ssl_keyfile=None if tls is None else tls.key,
     )

@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -110,14 +110,14 @@ class ServiceSettings(KafkaSettings):
     )
 
 
-def load(cls: type[S]) -> S:
-    """The settings of `cls` from the environment.
+def load(cls: type[S], **given: Any) -> S:
+    """The settings of `cls` from the environment; what is `given` goes before.
 
     Raises:
         Fatal: a variable does not fit; names the variable, never its value.
     """
     try:
-        return cls()
+        return cls(**given)
     except ValidationError as error:
         faults = [Detail(PREFIX + str(one["loc"][0]).upper(), one["msg"]) for one in error.errors()]
         raise Fatal("; ".join(f"{path}: {message}" for path, message in faults)) from None

@@ -14,6 +14,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from throttled import MemoryStore, Throttled, per_min
 
@@ -44,6 +45,7 @@ SAFE_HEADERS = {
     "Content-Security-Policy": API_POLICY,
 }
 """Headers of every answer that keep a browser from guessing."""
+KEY_HEADER = "X-Pact-Key"
 _SAFE_HEADERS = [(name.lower().encode(), value.encode()) for name, value in SAFE_HEADERS.items()]
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -126,6 +128,37 @@ def client_address(request: Request, trusted_proxies: int = 0) -> str:
         forwarded = ",".join(request.headers.getlist("x-forwarded-for"))
         seen = [one.strip() for one in forwarded.split(",") if one.strip()] + seen
     return seen[max(0, len(seen) - 1 - trusted_proxies)]
+
+
+def presented_key(request: HTTPConnection) -> str:
+    """The API key that a request presents; empty where it presents none.
+
+    Raises:
+        Refused: it presents two. RFC 6750, section 2: choosing between them would be guessing.
+    """
+    keys = request.headers.getlist(KEY_HEADER)
+    token = bearer(request)
+    if len(keys) + (token is not None) > 1:
+        raise Refused(400, f"present one key, in {KEY_HEADER} or in Authorization")
+    return keys[0] if keys else token or ""
+
+
+def bearer(request: HTTPConnection) -> str | None:
+    """The token of `Authorization: Bearer`; another scheme is a proxy's business and none of ours."""
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else None
+
+
+def require_json(request: Request) -> None:
+    """Nothing, if the body is declared to be JSON, or nothing is declared.
+
+    Raises:
+        Refused: 415.
+    """
+    declared = request.headers.get("content-type", "")
+    kind = declared.partition(";")[0].strip().lower()
+    if kind not in ("", "application/json"):
+        raise Refused(415, "Content-Type must be application/json", headers={"Accept": "application/json"})
 
 
 def address_block(address: str) -> str:

@@ -17,6 +17,7 @@ from ledger_sealer.settings import SealerSettings
 from oracle_api.console.settings import ConsoleSettings
 from oracle_api.settings import OracleSettings
 from pactstream.settings import ClickHouseSettings, KafkaSettings, ServiceSettings, markdown_table
+from pactstream.sidecar.settings import SidecarSettings
 from score_aggregator.settings import AggregatorSettings
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "settings.md"
@@ -34,6 +35,7 @@ CLASSES: Final = (
     OracleSettings,
     PagingSettings,
     ConsoleSettings,
+    SidecarSettings,
 )
 
 _PREFACE: Final = """\
@@ -51,7 +53,6 @@ _ELSEWHERE: Final = (
     ("PACTSTREAM_KEY_REPORT_ED25519", "Oracle: the other one."),
     ("PACTSTREAM_KEY_PAGING", "Gateway, paging: the paging key in base64, in place of the file `paging.key`."),
     ("PACTSTREAM_KEY_CONSOLE", "Console: what seals its sessions, 32 bytes in base64, in place of a file."),
-    ("PACTSTREAM_API_KEY", "Command line: default of `--key`: [Command line](cli.md)."),
     ("PACTSTREAM_ORACLE_URL", "Command line: default of `--url` where that is the oracle's."),
     ("PACTSTREAM_CACHE_DIR", "Development stack: where Kafka's jars are kept."),
     ("PACTSTREAM_MAVEN_REPOSITORY", "Development stack: where they come from, in place of Maven Central."),

@@ -10,9 +10,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ingest_gateway import metrics, results
+from ingest_gateway import metrics
 from ingest_gateway.otlp import mapping, spans
 from ingest_gateway.telemetry import Telemetry
+from pactstream.events import results
 from pactstream.events.parse import MAX_EVENTS
 from pactstream.web import Refused
 

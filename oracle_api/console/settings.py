@@ -29,8 +29,8 @@ class ConsoleSettings(ServiceSettings, ClickHouseSettings):
     )
     gateway_url: str = Field(
         "http://127.0.0.1:8080",
-        description="Console: the gateway, which makes every change. Command line: default of `--url` where "
-        "that is the gateway's.",
+        description="Console: the gateway, which makes every change. Sidecar: where it sends to. Command line: "
+        "default of `--url` where that is the gateway's.",
     )
     console_idle_minutes: int = Field(
         60, ge=1, le=1_440, description="Console: a session that asks for nothing ends after so long,"

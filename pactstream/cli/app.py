@@ -21,6 +21,7 @@ from pactstream.cli import (
     pact,
     pages,
     score,
+    sidecar,
     timestamp,
     trust,
     verify,
@@ -55,6 +56,7 @@ app.add_typer(verify.app, name="verify")
 app.add_typer(witness.app, name="witness")
 app.add_typer(mirror.app, name="mirror")
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(sidecar.app, name="sidecar")
 app.add_typer(audit.app, name="audit")
 app.add_typer(pages.app, name="pages")
 app.add_typer(pages.agent_app, name="agent")

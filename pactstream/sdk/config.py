@@ -95,7 +95,7 @@ def checked_url(base_url: str, *, allow_insecure: bool) -> str:
         raise ValueError("base_url must be an http or https URL without query and fragment")
     if parts.username is not None or parts.password is not None:
         raise ValueError("base_url must not hold credentials")
-    if parts.scheme == "http" and not allow_insecure and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not allow_insecure and not is_loopback(parts.hostname):
         raise ValueError(
             f"base_url is plain http to {parts.hostname}, which would show the API key to the network: "
             "use https, or allow_insecure=True if the network is trusted"
@@ -115,7 +115,8 @@ def checked_uuid(name: str, value: UUID | str) -> UUID:
         raise ValueError(f"{name} must be a UUID, not {str(value)[:64]!r}") from None
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -35,8 +35,9 @@ class DeliveryFailed(Exception):
 class Refused(DeliveryFailed):
     """The server refuses this request and will refuse it again (4xx, or a redirect); `content` says more."""
 
-    def __init__(self, reason: str, content: bytes = b"") -> None:
+    def __init__(self, reason: str, status: int, content: bytes) -> None:
         super().__init__(reason)
+        self.status = status
         self.content = content
 
 
@@ -73,6 +74,15 @@ def json_body(content: bytes, compress_over_bytes: int | None = None) -> Body:
         content = gzip.compress(content, compresslevel=6, mtime=0)
         headers["Content-Encoding"] = "gzip"
     return Body(content, headers)
+
+
+class Answer(NamedTuple):
+    """A whole answer, whatever it says; `retry_after` is the header as it came."""
+
+    status: int
+    content: bytes
+    content_type: str | None
+    retry_after: str | None
 
 
 class _ErrorBody(msgspec.Struct):
@@ -118,6 +128,16 @@ class Transport:
         self._request("DELETE", path, Body(b"", {}), timeout_seconds)
 
     def _request(self, method: str, path: str, body: Body, timeout_seconds: float) -> bytes:
+        answer = self.exchange(method, path, body, timeout_seconds)
+        self._check(answer)
+        return answer.content
+
+    def exchange(self, method: str, path: str, body: Body, timeout_seconds: float) -> Answer:
+        """Make one request and read the whole answer, good or bad.
+
+        Raises:
+            NotNow: no connection, no answer in time, or an answer too long.
+        """
         deadline = clock.monotonic_seconds() + timeout_seconds
         headers = {
             **body.headers,
@@ -141,18 +161,18 @@ class Transport:
             content = _read(response, deadline)
         except (HTTPError, OSError) as error:
             raise Unreachable(f"no answer: {self._safe(str(error) or type(error).__name__)}") from None
-        self._check(response, content)
-        return content
+        found = response.headers
+        return Answer(response.status, content, found.get("Content-Type"), found.get("Retry-After"))
 
-    def _check(self, response: urllib3.BaseHTTPResponse, content: bytes) -> None:
-        status = response.status
+    def _check(self, answer: Answer) -> None:
+        status = answer.status
         if 200 <= status < 300:
             return
-        reason = f"HTTP {status}: {self._safe(_reason(content))}"
+        reason = f"HTTP {status}: {self._safe(_reason(answer.content))}"
         if status in _OVERLOADED or status >= 500:
-            wish = retry_after_seconds(response.headers.get("Retry-After"))
+            wish = retry_after_seconds(answer.retry_after)
             raise NotNow(reason, retry_after_seconds=wish, suspicious=status not in _OVERLOADED)
-        raise Refused(reason, content)
+        raise Refused(reason, status, answer.content)
 
     def _safe(self, reason: str) -> str:
         """A server's or a library's words, fit for a log: short, on one line, without the key."""

@@ -28,6 +28,8 @@ GUIDE = Path(__file__).parents[2] / "docs" / "cli.md"
 def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every command by its words. Typer brings its own click, whose types are not for others."""
     for name, command in group.commands.items():
+        if getattr(command, "invoke_without_command", False):
+            yield (*path, name), command  # a group that is a command itself
         if hasattr(command, "commands"):
             yield from commands(command, (*path, name))
         else:
@@ -161,6 +163,17 @@ def test_the_base_install_says_what_to_install(tmp_path: Path, module: str, argu
     ran = run_without({module}, words, tmp_path)
     assert (ran.returncode, ran.stdout) == (3, "")
     assert ran.stderr == f"pactstream: this command needs {module}: pip install 'pactstream[devstack]'\n"
+
+
+def test_the_sidecar_needs_its_own_extra_and_neither_kafka_nor_clickhouse(tmp_path: Path) -> None:
+    others = {"confluent_kafka", "clickhouse_connect", "fastavro", "aiohttp", "rocksdict", "opentelemetry"}
+    ran = run_without(others, ["sidecar", "letters"], tmp_path)
+    assert (ran.returncode, ran.stderr) == (
+        3,
+        "pactstream: there is no buffer in .pactstream/sidecar: give its directory with --dir\n",
+    )
+    ran = run_without(others | {"fastapi"}, ["sidecar"], tmp_path)
+    assert ran.stderr == "pactstream: the sidecar needs fastapi: pip install 'pactstream[sidecar]'\n"
 
 
 def test_what_works_offline_needs_the_base_install_only(tmp_path: Path) -> None:

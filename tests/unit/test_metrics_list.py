@@ -13,7 +13,7 @@ from pactstream.metric_list import LABELS, METRICS, PROCESSES
 from tests.metrics_page import PAGE, page
 
 _ROOT = Path(__file__).parents[2]
-_SOURCES = ("pactstream", *sorted({module.partition(".")[0] for module in PROCESSES.values()}))
+_SOURCES = sorted({"pactstream", *(module.partition(".")[0] for module in PROCESSES.values())})
 # A process of its own each: in this one, every service has registered its own already.
 _REGISTERED = """
 import importlib, json, sys

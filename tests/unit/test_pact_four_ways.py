@@ -11,10 +11,10 @@ import pytest
 from evaluator_worker.agents import Memory
 from evaluator_worker.task import EvaluatorTask
 from ingest_gateway.admission import admit
-from ingest_gateway.results import Accepted
 from pactstream.control.pacts import PactBook
 from pactstream.control.tenants import Agent, Tenant
 from pactstream.errors import InvalidInput
+from pactstream.events.results import Accepted
 from tests.cli_tools import Run, runner
 from tests.evaluator_tools import AGENT, PACT, Book, Pacts, Written, call, record
 from tests.unit.test_pact_hard_cases import ROWS, document, judge

@@ -1,4 +1,4 @@
-"""What a request body may be: so large, so slow, so compressed. Around every route of the gateway.
+"""What a request body may be: so large, so slow, so compressed. Around every route that takes one.
 
 Whatever a route reads has passed through here, decompressed and within the limits; a route that reads nothing
 (because the key is wrong, say) costs nothing.

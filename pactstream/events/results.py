@@ -1,4 +1,4 @@
-"""What the gateway answers to a batch: one result for each event, in the order of the request."""
+"""The answer to a batch: one result for each event, in the order of the request."""
 
 from __future__ import annotations
 
@@ -29,9 +29,12 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Accepted(msgspec.Struct, frozen=True, rename="camel", tag_field="status", tag="accepted"):
-    """The event is durable; `validation` is its inline verdict, null where it carries no pact."""
+    """The event is durable; `validation` is its inline verdict, null where it carries no pact.
 
-    event_id: UUID
+    The gateway always names the event; a sidecar cannot where the event came without an id.
+    """
+
+    event_id: UUID | UnsetType
     validation: Verdict | None
 
 

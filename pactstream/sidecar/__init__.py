@@ -1,0 +1,1 @@
+"""`pactstream sidecar`: takes events on this machine, keeps them on disk, sends them on to the gateway."""
