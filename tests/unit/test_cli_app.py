@@ -166,7 +166,7 @@ def test_the_base_install_says_what_to_install(tmp_path: Path, module: str, argu
 
 
 def test_the_sidecar_needs_its_own_extra_and_neither_kafka_nor_clickhouse(tmp_path: Path) -> None:
-    others = {"confluent_kafka", "clickhouse_connect", "fastavro", "aiohttp", "rocksdict", "opentelemetry"}
+    others = {"confluent_kafka", "clickhouse_connect", "fastavro", "aiohttp", "rocksdict"}
     ran = run_without(others, ["sidecar", "letters"], tmp_path)
     assert (ran.returncode, ran.stderr) == (
         3,
