@@ -18,7 +18,7 @@ PROCESSES: Final = {
     "behaviour": "evaluator_worker.behaviour.__main__",
     "anomaly": "evaluator_worker.anomaly.__main__",
     "console": "oracle_api.console.__main__",
-    "sidecar": "pactstream.sidecar.wiring",
+    "sidecar": "pactstream.sidecar.__main__",
 }
 """Each kind of process, and the module that starts it."""
 
