@@ -11,10 +11,12 @@ import msgspec
 
 from pactstream import clock, ids
 from pactstream.events.model import MAX_TEXT, Event, Response, SessionEnd, SessionStart, ToolCall
+from pactstream.sdk.call import Call
 from pactstream.sdk.config import checked_uuid
-from pactstream.sdk.plain import snapshot, text
+from pactstream.sdk.plain import MAX_KEYS, Snapshot, snapshot, text
 from pactstream.sdk.recorder import CURRENT_CALL, Recorder, Scope, moment
-from pactstream.sdk.session import Metadata
+from pactstream.sdk.session import Metadata, Session
+from pactstream.sdk.verdict import Verdict
 
 Kind = type[SessionStart] | type[ToolCall] | type[Response] | type[SessionEnd]
 
@@ -23,8 +25,13 @@ _TEXTS: Final = frozenset({"input", "output", "reason", "error_message"})
 
 
 class EventContext(TypedDict, total=False):
-    """What every event may carry; what is left out comes from the session around it, then from `Telemetry`."""
+    """What every event may carry; what is left out comes from the session around it, then from `Telemetry`.
 
+    `session` is one that is not around this code; `event_id` is made unless given.
+    """
+
+    event_id: UUID | str | None
+    session: Session | None
     session_id: str | None
     agent_id: UUID | str | None
     pact_id: UUID | str | None
@@ -40,21 +47,19 @@ def explicit_event(recorder: Recorder, kind: Kind, context: EventContext, fields
         TypeError: an unknown argument, or one of a wrong type.
         ValueError: an id that is not a UUID, a time that is not ISO 8601.
     """
-    unknown = context.keys() - EventContext.__annotations__.keys()
-    if unknown:
-        raise TypeError(f"unknown argument {', '.join(sorted(unknown))}")
+    _check_names(context)
     values = {name: _value(name, value) for name, value in fields.items()}
     exact = True
     if kind is ToolCall:
         params, exact = _params(fields["params"])
         values["params"] = params
-    scope = _scope(recorder, context.get("session_id"))
+    scope = scope_of(recorder, context)
     pact_id = scope.pact_id if kind in (ToolCall, SessionStart) else None
     build = cast(Callable[..., Event], kind)
     return build(
         session_id=scope.session_id,
         agent_id=_uuid("agent_id", context.get("agent_id")) or scope.agent_id,
-        event_id=ids.uuid7(),
+        event_id=_uuid("event_id", context.get("event_id")) or ids.uuid7(),
         parent_event_id=_uuid("parent_event_id", context.get("parent_event_id")) or CURRENT_CALL.get(),
         room_id=context.get("room_id") or scope.room_id,
         pact_id=_uuid("pact_id", context.get("pact_id")) or pact_id,
@@ -63,7 +68,75 @@ def explicit_event(recorder: Recorder, kind: Kind, context: EventContext, fields
     )
 
 
-def _scope(recorder: Recorder, session_id: str | None) -> Scope:
+def open_call(recorder: Recorder, tool: str, params: Mapping[str, Any] | None, context: EventContext) -> Call:
+    """A call in `context`; `params` is None where nobody can say what they are.
+
+    Raises:
+        TypeError, ValueError: as `explicit_event`.
+    """
+    _check_names(context)
+    if not isinstance(tool, str):
+        raise TypeError(f"a tool's name must be text, not {type(tool).__name__}")
+    if params is not None and not isinstance(params, Mapping):
+        raise TypeError(f"params must be a mapping, not {type(params).__name__}")
+    scope = scope_of(recorder, context)
+    scope = scope._replace(
+        agent_id=_uuid("agent_id", context.get("agent_id")) or scope.agent_id,
+        room_id=context.get("room_id") or scope.room_id,
+    )
+    taken = Snapshot(b"{}", exact=False) if params is None else snapshot(params)
+    return Call(
+        recorder,
+        tool,
+        scope,
+        _uuid("pact_id", context.get("pact_id")) or scope.pact_id,
+        taken,
+        recorder.metadata(context.get("metadata"), exact=taken.exact),
+        event_id=_uuid("event_id", context.get("event_id")),
+        parent_event_id=_uuid("parent_event_id", context.get("parent_event_id")),
+        checked=False,
+    )
+
+
+def foresee(recorder: Recorder, tool: str, params: Mapping[str, Any], context: EventContext) -> Verdict:
+    """The verdict on a call in `context` that nobody makes yet.
+
+    Raises:
+        PreflightUnavailable: nobody can say.
+        TypeError, ValueError: as `explicit_event`.
+    """
+    _check_names(context)
+    scope = scope_of(recorder, context)
+    return recorder.preflight.verdict(
+        pact=_uuid("pact_id", context.get("pact_id"))
+        or scope.pact_id
+        or scope.pact_fault
+        or "no pact is in scope",
+        agent_id=_uuid("agent_id", context.get("agent_id")) or scope.agent_id,
+        session_id=scope.session_id,
+        tool=tool,
+        params=snapshot(params),
+    )
+
+
+def unusable_call(recorder: Recorder, tool: object, fault: Exception) -> Call:
+    """A call that cannot be described: never judged as allowed where `block_on` is set, and never recorded."""
+    scope = recorder.scope()._replace(pact_fault=f"the call cannot be described: {fault}")
+    nothing = Snapshot(b"{}", exact=False)
+    return Call(recorder, str(tool)[:MAX_KEYS], scope, None, nothing, None, recorded=False)
+
+
+def _check_names(context: EventContext) -> None:
+    unknown = context.keys() - EventContext.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"unknown argument {', '.join(sorted(unknown))}")
+
+
+def scope_of(recorder: Recorder, context: EventContext) -> Scope:
+    """What an event in `context` takes from its surroundings."""
+    given, session_id = context.get("session"), context.get("session_id")
+    if given is not None:
+        return given.scope
     session = recorder.session()
     if session_id is None or (session is not None and session.scope.session_id == session_id):
         return recorder.scope()

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import logging
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from types import CoroutineType
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from pactstream import clock, ids
-from pactstream.events.model import ToolCall, ToolName
-from pactstream.sdk.errors import PactViolation, PreflightUnavailable
-from pactstream.sdk.plain import Snapshot, snapshot
-from pactstream.sdk.recorder import CURRENT_CALL, Recorder, Scope, moment
-from pactstream.sdk.session import describe
+from pactstream.events.model import ToolName
+from pactstream.sdk.call import Call
+from pactstream.sdk.errors import PreflightUnavailable
+from pactstream.sdk.plain import snapshot
+from pactstream.sdk.recorder import Recorder
 
 _logger = logging.getLogger("pactstream.sdk")
 
@@ -98,7 +96,9 @@ class Tool:
         """
         try:
             scope = self.recorder.scope()
-            return Call(self, scope, self.pact_id or scope.pact_id, snapshot(self._bind(args, kwargs)))
+            params = snapshot(self._bind(args, kwargs))
+            metadata = self.metadata if params.exact else self.inexact_metadata
+            return Call(self.recorder, self.name, scope, self.pact_id or scope.pact_id, params, metadata)
         except Exception as error:
             # Next to no stack left, no entropy: rare, and no reason for the agent to fail.
             _logger.debug("a tool call cannot be recorded", exc_info=True)
@@ -107,109 +107,6 @@ class Tool:
             if config.block_on is not None and config.preflight_unavailable == "block":
                 raise PreflightUnavailable(f"the call of {self.name} cannot be described") from error
             return None
-
-
-class Call:
-    """One call of an instrumented function, from its arguments to the record of its outcome."""
-
-    __slots__ = (
-        "_attempted_micros",
-        "_event_id",
-        "_outer",
-        "_pact_id",
-        "_params",
-        "_reservation_id",
-        "_scope",
-        "_since",
-        "_tool",
-    )
-
-    def __init__(self, tool: Tool, scope: Scope, pact_id: UUID | None, params: Snapshot) -> None:
-        self._tool = tool
-        self._scope = scope
-        self._pact_id = pact_id
-        self._params = params
-        self._event_id = ids.uuid7()
-        self._reservation_id = ids.uuid7() if tool.recorder.config.reserve else None
-        self._attempted_micros = clock.now_micros()
-        self._since: float | None = None
-        self._outer: UUID | None = None
-
-    def needs_preflight(self) -> bool:
-        """Whether a verdict must be had before the call."""
-        blocks = self._tool.recorder.config.block_on is not None
-        return blocks and (self._pact_id is not None or self._scope.pact_fault is not None)
-
-    def check(self) -> None:
-        """The pre-flight; blocks until the answer.
-
-        Raises:
-            PactViolation: the pact forbids the call.
-            PreflightUnavailable: nobody can say.
-        """
-        self._tool.recorder.preflight.check(
-            pact=self._pact_id or self._scope.pact_fault or "",
-            agent_id=self._scope.agent_id,
-            session_id=self._scope.session_id,
-            tool=self._tool.name,
-            params=self._params,
-            reservation_id=self._reservation_id,
-        )
-        # What is held is held for a call from now on.
-        self._attempted_micros = clock.now_micros()
-
-    def give_back(self) -> None:
-        """The call is not made: let go of what may be held for it."""
-        if self._reservation_id is not None:
-            self._tool.recorder.preflight.give_back(self._scope.agent_id, self._reservation_id)
-
-    def start(self) -> None:
-        """The function is called now; what it records meanwhile has this call as its parent."""
-        self._outer = CURRENT_CALL.get()
-        CURRENT_CALL.set(self._event_id)
-        self._since = clock.monotonic_seconds()
-
-    def leave(self) -> None:
-        """What is recorded from now on no longer belongs to this call."""
-        CURRENT_CALL.set(self._outer)
-
-    def end(self, error: BaseException | None) -> None:
-        """Record the outcome: it returned, or raised `error`, or was denied before it started."""
-        latency_ms = None
-        if self._since is not None:
-            latency_ms = round((clock.monotonic_seconds() - self._since) * 1_000, 3)
-            self.leave()
-        else:
-            self._outer = CURRENT_CALL.get()
-        try:
-            self._record(error, latency_ms)
-        except Exception as fault:
-            # For instance an exception whose text cannot be had.
-            _logger.debug("a tool call cannot be recorded", exc_info=True)
-            self._tool.recorder.invalid(f"call of {self._tool.name}", fault)
-
-    def _record(self, error: BaseException | None, latency_ms: float | None) -> None:
-        tool, scope, params = self._tool, self._scope, self._params
-        outcome: Literal["success", "error", "denied"] = "success"
-        if error is not None:
-            outcome = "denied" if isinstance(error, PactViolation | PreflightUnavailable) else "error"
-        event = ToolCall(
-            session_id=scope.session_id,
-            agent_id=scope.agent_id,
-            event_id=self._event_id,
-            parent_event_id=self._outer,
-            room_id=scope.room_id,
-            pact_id=self._pact_id,
-            metadata=tool.metadata if params.exact else tool.inexact_metadata,
-            tool=tool.name,
-            params=msgspec.Raw(params.encoded),
-            outcome=outcome,
-            attempted_at=moment(self._attempted_micros),
-            latency_ms=latency_ms,
-            error_message=None if error is None else describe(error),
-            reservation_id=self._reservation_id if self.needs_preflight() else None,
-        )
-        tool.recorder.commit(event, check=False)
 
 
 def instrumented(tool: Tool, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -241,25 +138,19 @@ def _sync_wrapper(tool: Tool, function: Callable[..., Any]) -> Callable[..., Any
         call = begin(args, kwargs)
         if call is None:
             return function(*args, **kwargs)
-        if call.needs_preflight():
-            try:
-                call.check()
-            except BaseException as denial:
-                call.give_back()
-                if isinstance(denial, PactViolation | PreflightUnavailable):
-                    call.end(denial)
-                raise
+        call.check()
         call.start()
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
+            call.leave()
             call.end(error)
             raise
+        call.leave()
         if type(result) is CoroutineType:
             # A coroutine function in disguise (a partial, a plain decorator): the work is still to come.
-            call.leave()
             return _awaited(call, lambda: result)
-        call.end(None)
+        call.end()
         return result
 
     return wrapper
@@ -273,14 +164,7 @@ def _async_wrapper(tool: Tool, function: Callable[..., Any]) -> Callable[..., An
         call = begin(args, kwargs)
         if call is None:
             return await function(*args, **kwargs)
-        if call.needs_preflight():
-            try:
-                await asyncio.to_thread(call.check)
-            except BaseException as denial:
-                call.give_back()
-                if isinstance(denial, PactViolation | PreflightUnavailable):
-                    call.end(denial)
-                raise
+        await call.acheck()
         return await _awaited(call, functools.partial(function, *args, **kwargs))
 
     return wrapper
@@ -291,9 +175,11 @@ async def _awaited(call: Call, work: Callable[[], Coroutine[Any, Any, Any]]) -> 
     try:
         result = await work()
     except BaseException as error:
+        call.leave()
         call.end(error)
         raise
-    call.end(None)
+    call.leave()
+    call.end()
     return result
 
 

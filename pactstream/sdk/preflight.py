@@ -17,7 +17,7 @@ from pactstream.sdk.errors import PactViolation, PreflightUnavailable
 from pactstream.sdk.plain import Snapshot
 from pactstream.sdk.reports import Reports
 from pactstream.sdk.transport import Body, DeliveryFailed, NotNow, Transport, Unreachable, json_body
-from pactstream.sdk.verdict import Severity
+from pactstream.sdk.verdict import Severity, Verdict
 
 _MAX_GIVEN_UP = 1_000
 
@@ -76,25 +76,41 @@ class Preflight:
         threshold = self._config.block_on
         if threshold is None:
             return
+        question = _Question(agent_id, session_id, tool, msgspec.Raw(params.encoded))
+        if reservation_id is not None:
+            question.reserve, question.block_on = True, threshold
+            question.reservation_id = reservation_id
+        try:
+            verdict = self._foresee(pact, question, exact=params.exact)
+        except PreflightUnavailable as unavailable:
+            if self._config.preflight_unavailable == "block":
+                raise
+            self._reports.report("preflight", str(unavailable))
+            return
+        if verdict.at_least(threshold):
+            raise PactViolation(verdict)
+
+    def verdict(
+        self, *, pact: UUID | str, agent_id: UUID, session_id: str, tool: str, params: Snapshot
+    ) -> Verdict:
+        """What the pact would say of a call that nobody makes yet; nothing is held.
+
+        Raises:
+            PreflightUnavailable: nobody can say.
+        """
+        question = _Question(agent_id, session_id, tool, msgspec.Raw(params.encoded))
+        return self._foresee(pact, question, exact=params.exact)
+
+    def _foresee(self, pact: UUID | str, question: _Question, *, exact: bool) -> Verdict:
         try:
             if isinstance(pact, str):
                 raise Unreadable(pact)
-            if not params.exact:
+            if not exact:
                 # Judging a stand-in could allow what the real value forbids.
                 raise Unreadable("the arguments have no exact JSON form (too large, or not plain data)")
-            question = _Question(agent_id, session_id, tool, msgspec.Raw(params.encoded))
-            if reservation_id is not None:
-                question.reserve, question.block_on = True, threshold
-                question.reservation_id = reservation_id
-            foreseen = self._ask(pact, question)
+            return self._ask(pact, question).verdict
         except (DeliveryFailed, Unreadable) as failure:
-            reason = f"no verdict before calling {tool}: {failure}"
-            if self._config.preflight_unavailable == "block":
-                raise PreflightUnavailable(reason) from None
-            self._reports.report("preflight", reason)
-            return
-        if foreseen.verdict.at_least(threshold):
-            raise PactViolation(foreseen.verdict)
+            raise PreflightUnavailable(f"no verdict before calling {question.tool}: {failure}") from None
 
     def give_back(self, agent_id: UUID, reservation_id: UUID) -> None:
         """Have a reservation cancelled, in the background: whoever gave the call up is not kept waiting.

@@ -78,6 +78,23 @@ class Session:
         if self._pid == os.getpid():
             self._safely(lambda: self._end(error))
 
+    def open(self) -> Session:
+        """Record the start, without making this the session of the code around it.
+
+        For frameworks that tell of start and end in different threads or tasks: `session=` says what belongs
+        to it.
+        """
+        if not self._pid:
+            self._pid = os.getpid()
+            self._safely(self._start)
+        return self
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Record the end of a session that was opened by `open`."""
+        if self._pid == os.getpid() and self._token is None:
+            self._pid = -1
+            self._safely(lambda: self._end(error))
+
     def _safely(self, record: Callable[[], object]) -> None:
         try:
             record()

@@ -11,15 +11,17 @@ from typing import Any, Literal, TypeVar, Unpack, overload
 from uuid import UUID
 
 from pactstream.events.model import Response, SessionEnd, SessionStart, ToolCall
+from pactstream.sdk.call import Call
 from pactstream.sdk.config import Config, Secret, Unavailable, checked_url, checked_uuid
-from pactstream.sdk.explicit import EventContext, Kind, explicit_event
+from pactstream.sdk.errors import PreflightUnavailable
+from pactstream.sdk.explicit import EventContext, Kind, explicit_event, foresee, open_call, unusable_call
 from pactstream.sdk.instrument import Tool, instrumented
 from pactstream.sdk.receipt import Receipt
 from pactstream.sdk.recorder import Recorder
 from pactstream.sdk.reports import OnError
 from pactstream.sdk.sender import OnVerdict
 from pactstream.sdk.session import Metadata, Session, SessionOutcome, open_scope
-from pactstream.sdk.verdict import Severity
+from pactstream.sdk.verdict import Severity, Verdict
 
 ToolOutcome = Literal["success", "error", "denied", "refused"]
 ResponseOutcome = Literal["success", "refusal", "partial", "error"]
@@ -188,6 +190,33 @@ class Telemetry:
             emitted_at=emitted_at,
         )
 
+    def open_call(
+        self, *, tool: str, params: Mapping[str, object] | None, **context: Unpack[EventContext]
+    ) -> Call:
+        """A tool call that begins now and is to end later, for whoever sees it without being the tool.
+
+        Use it in `with` or `async with` around the work, or call its `check` before and its `end` after.
+        `params` is None where nobody can say what they are; `block_on` then refuses.
+        """
+        try:
+            return open_call(self._recorder, tool, params, context)
+        except Exception as error:
+            _logger.debug("a tool call cannot be recorded", exc_info=True)
+            self._recorder.invalid("ToolCall", error)
+            return unusable_call(self._recorder, tool, error)
+
+    def preflight(self, *, tool: str, params: Mapping[str, object], **context: Unpack[EventContext]) -> Verdict:
+        """The verdict on a call that is not made, whatever `block_on` says; blocks until the answer.
+
+        Raises:
+            PreflightUnavailable: no pact is in scope, the gateway does not answer, or the arguments cannot be
+                judged.
+        """
+        try:
+            return foresee(self._recorder, tool, params, context)
+        except (TypeError, ValueError) as error:
+            raise PreflightUnavailable(f"the call cannot be described: {error}") from None
+
     def session_end(
         self,
         *,
@@ -219,6 +248,11 @@ class Telemetry:
             self._recorder, session_id=session_id, agent_id=agent_id, pact_id=pact_id, room_id=room_id
         )
         return Session(self._recorder, scope, metadata)
+
+    def current_session(self) -> Session | None:
+        """The innermost session of this thread or task, as `session()` returned it; None outside of any."""
+        session = self._recorder.session()
+        return session if isinstance(session, Session) else None
 
     @overload
     def instrument_tool(self, function: F, /) -> F: ...

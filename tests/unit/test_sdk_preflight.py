@@ -250,7 +250,7 @@ def test_a_call_that_cannot_be_described_is_blocked(gateway: Gateway, monkeypatc
         gateway.telemetry(block_on="critical", pact_id=PACT, preflight_unavailable="allow") as lenient,
     ):
         funds, allowed = Funds(tel), Funds(lenient)
-        monkeypatch.setattr("pactstream.sdk.instrument.ids.uuid7", no_entropy)
+        monkeypatch.setattr("pactstream.sdk.call.ids.uuid7", no_entropy)
         with pytest.raises(PreflightUnavailable, match="cannot be described"):
             funds.transfer("0xA11A")
         assert funds.moved == []
