@@ -7,17 +7,12 @@ each is told once. It pages nobody.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from threading import Event
 from typing import Any, Final
 
-from evaluator_worker.paging.regressions import Database, Sends
-from pactstream.errors import Retryable
-
-LOOK_SECONDS: Final = 30.0
+from evaluator_worker.paging.looking import Database, Sends
 
 _FOUND = """
 SELECT toString(tenant_id), toString(agent_id), toString(anomaly_id), kind, since, features, attribution
@@ -29,26 +24,16 @@ _TITLES: Final = {
     "drift": "{name}: behaves otherwise with you than before, and than elsewhere",
     "agent_changed": "{name}: has changed",
 }
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Drifts:
-    """Looks twice a minute. `name_of` an agent in a tenant; `console_url`: where links lead, or empty."""
+    """What to tell of anomalies. `name_of` an agent in a tenant; `console_url`: where links lead, or empty."""
 
     database: Database
     notices: Sends
     name_of: Any
     console_url: str
-
-    def run(self, stop: Event) -> None:
-        """Look until `stop` is set. What fails is looked at again the next time. Raises `Fatal`."""
-        while not stop.is_set():
-            try:
-                self.look()
-            except Retryable as error:
-                _log.warning("anomalies were not looked at: %s", error)
-            stop.wait(LOOK_SECONDS)
 
     def look(self) -> int:
         """Tell what was not told yet; how many notices that took.

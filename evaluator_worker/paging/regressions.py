@@ -6,16 +6,12 @@ each is told once to each tenant.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from threading import Event
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
+from evaluator_worker.paging.looking import Database, Sends
 from pactstream.control.tenants import Tenant
-from pactstream.errors import Retryable
-
-LOOK_SECONDS: Final = 60.0
 
 _FALLS = """
 SELECT toString(agent_id) AS agent, toString(day) AS at, composite, previous,
@@ -27,13 +23,6 @@ ORDER BY at, agent
 """
 _MICROS = 1_000_000
 _MAX_EVENTS = 20
-_log = logging.getLogger(__name__)
-
-
-class Database(Protocol):
-    """What is needed of ClickHouse."""
-
-    def rows(self, sql: str) -> Sequence[Sequence[Any]]: ...  # noqa: D102
 
 
 class Directory(Protocol):
@@ -42,32 +31,15 @@ class Directory(Protocol):
     def tenants_of(self, agent_id: str) -> list[Tenant]: ...  # noqa: D102
 
 
-class Sends(Protocol):
-    """Tells a tenant's team: `Notices.send`."""
-
-    def send(  # noqa: D102
-        self, tenant_id: str, title: str, body: str, links: dict[str, str], dedup_key: str
-    ) -> bool: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Regressions:
-    """Looks every minute. `console_url` and `oracle_url`: where links lead, or empty."""
+    """What to tell of falls. `console_url` and `oracle_url`: where links lead, or empty."""
 
     database: Database
     directory: Directory
     notices: Sends
     console_url: str
     oracle_url: str
-
-    def run(self, stop: Event) -> None:
-        """Look until `stop` is set. What fails is looked at again the next time. Raises `Fatal`."""
-        while not stop.is_set():
-            try:
-                self.look()
-            except Retryable as error:
-                _log.warning("falls of scores were not looked at: %s", error)
-            stop.wait(LOOK_SECONDS)
 
     def look(self) -> int:
         """Tell what was not told yet; how many notices that took.

@@ -18,6 +18,7 @@ from evaluator_worker.paging.delivering import (
     series_of,
 )
 from evaluator_worker.paging.drifts import Drifts
+from evaluator_worker.paging.looking import every
 from evaluator_worker.paging.projector import projector
 from evaluator_worker.paging.regressions import Regressions
 from evaluator_worker.paging.settings import PagingSettings
@@ -39,6 +40,8 @@ from pactstream.webhooks.deliverer import Deliverer
 from pactstream.webhooks.sender import Sender
 
 DELIVERER: Final = "page-deliverer"
+_FALLS_SECONDS: Final = 60.0
+_ANOMALIES_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +95,20 @@ def build(settings: PagingSettings) -> Iterator[Parts]:
         changes = Changes(settings, "page-notices", (marks, routes.table))
         notices = Notices(changes, marks, routes)
         console_url = settings.paging_console_url.rstrip("/")
-        regressions = Regressions(
+        falls = Regressions(
             database,
             directory,
             notices,
             console_url,
             settings.paging_oracle_url.rstrip("/"),
         )
+        anomalies = Drifts(database, notices, _names(directory), console_url)
         loops: list[Callable[[Event], None]] = [
             watch.run,
             posting.run,
             projector(settings, database).run,
-            regressions.run,
-            Drifts(database, notices, _names(directory), console_url).run,
+            every(_FALLS_SECONDS, falls.look, "falls of scores"),
+            every(_ANOMALIES_SECONDS, anomalies.look, "anomalies"),
         ]
         yield Parts(loops, lambda: watch.ready and posting.ready)
 

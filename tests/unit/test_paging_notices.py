@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from threading import Event
 from typing import Any
 
 import pytest
 
+from evaluator_worker.paging.looking import every
 from evaluator_worker.paging.regressions import Regressions, described
 from pactstream.control.tenants import Agent, Tenant
+from pactstream.errors import Retryable
 from pactstream.kafka import topics
 from pactstream.paging import records
 from pactstream.paging.notices import Notices
@@ -104,6 +107,21 @@ def test_a_fall_is_told_to_each_tenant_by_dimension_once(told: tuple[Notices, To
     assert data["title"] == "Atlas: score fell by 8.5 points to 71.5"
     assert data["links"]["console"].endswith(f"/console/agents/{AGENT}")
     assert sum("proof" in link for link in data["links"].values()) == 1
+
+
+def test_what_fails_is_looked_at_again_until_it_shall_stop() -> None:
+    stop = Event()
+    looks: list[None] = []
+
+    def look() -> int:
+        looks.append(None)
+        if len(looks) == 1:
+            raise Retryable("ClickHouse does not answer")
+        stop.set()
+        return 0
+
+    every(0.001, look, "falls")(stop)
+    assert len(looks) == 2
 
 
 def test_the_worst_dimension_comes_first() -> None:
