@@ -17,17 +17,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from collections.abc import Iterable
 from threading import Event
 from typing import Any, Final
 
 import faust
 from faust.types.auth import CredentialsT
 
+from evaluator_worker.anomaly.consumer import WholeTransport
 from evaluator_worker.anomaly.settings import AnomalySettings
 from evaluator_worker.anomaly.stream import advance
 from pactstream import metrics
 from pactstream.errors import Fatal, InvalidInput, Retryable
-from pactstream.kafka import topics
+from pactstream.kafka import lag, topics
 from pactstream.kafka.config import MAX_MESSAGE_BYTES
 from pactstream.kafka.sessions import run_sessions
 from pactstream.settings import KafkaSettings
@@ -75,9 +77,14 @@ class AnomalyApp:
                     raise Retryable(f"the app has failed: {app.crash_reason!r}") from app.crash_reason
                 if not app.rebalancing and app.tables.recovery.completed.is_set():
                     self._ready.set()
+                    self._show_lag(app.consumer.lags())
                 await asyncio.sleep(_LOOK_SECONDS)
         finally:
+            self._show_lag(())
             await asyncio.wait_for(app.stop(), _STOP_SECONDS)
+
+    def _show_lag(self, lags: Iterable[tuple[str, int, int]]) -> None:
+        lag.show(GROUP, self._settings.kafka_topic_prefix, lags)
 
 
 def make_app(settings: AnomalySettings) -> Any:
@@ -107,6 +114,7 @@ def make_app(settings: AnomalySettings) -> Any:
         value_serializer="raw",
         store="memory://",
     )
+    app.transport = WholeTransport(app.conf.broker_consumer, app)
     raw: Any = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
     windows = app.topic(topics.name(settings, topics.WINDOWS), **raw)
     anomalies = app.topic(topics.name(settings, topics.ANOMALIES), **raw)

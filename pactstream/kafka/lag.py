@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -29,19 +29,23 @@ class ConsumerLag:
 
     def __call__(self, statistics: str) -> None:
         """Show what one document says."""
-        lags = dict(self._lags(_decode(statistics)))
-        for labels in _shown.get(self._group, set()) - lags.keys():
-            _GAUGE.remove(*labels)
-        for labels, lag in lags.items():
-            _GAUGE.labels(*labels).set(lag)
-        _shown[self._group] = set(lags)
+        show(self._group, self._prefix, self._lags(_decode(statistics)))
 
-    def _lags(self, found: _Statistics) -> Iterator[tuple[_Labels, int]]:
+    def _lags(self, found: _Statistics) -> Iterator[tuple[str, int, int]]:
         for topic, told in found.topics.items():
-            name = topic.removeprefix(self._prefix)
             for one in told.partitions.values():
                 if one.fetch_state == _ACTIVE and (lag := one.lag()) is not None:
-                    yield (self._group, name, str(one.partition)), lag
+                    yield topic, one.partition, lag
+
+
+def show(group: str, topic_prefix: str, lags: Iterable[tuple[str, int, int]]) -> None:
+    """Show what a member of `group` holds: full name of the topic, partition, offsets behind."""
+    held = {(group, topic.removeprefix(topic_prefix), str(partition)): lag for topic, partition, lag in lags}
+    for labels in _shown.get(group, set()) - held.keys():
+        _GAUGE.remove(*labels)
+    for labels, lag in held.items():
+        _GAUGE.labels(*labels).set(lag)
+    _shown[group] = set(held)
 
 
 class _Partition(msgspec.Struct):
