@@ -73,7 +73,7 @@ class Evaluators:
             Backpressure: nobody who could say answers. A reservation may have been made; it lapses.
             Refused: 409 the reservation id stands for another call, 429 the agent has too many.
         """
-        partition = await self._owners.partition_of(agent_id.encode())
+        partition = self._publisher.partition_of(agent_id)
         question = Question(
             partition=partition,
             after=self._publisher.reached(partition),
@@ -91,7 +91,7 @@ class Evaluators:
 
     async def cancel(self, *, tenant_id: str, agent_id: str, reservation_id: UUID) -> bool:
         """Give back what is held; whether there was anything. Raises as `ask`."""
-        partition = await self._owners.partition_of(agent_id.encode())
+        partition = self._publisher.partition_of(agent_id)
         wanted = Cancellation(partition, tenant_id, agent_id, str(reservation_id))
         return msgspec.json.decode(await self._post(partition, CANCEL, wanted), type=Cancelled).found
 

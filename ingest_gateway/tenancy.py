@@ -8,6 +8,7 @@ from typing import Final, cast
 from uuid import UUID
 
 from pactstream import clock
+from pactstream.control.placement import Placement
 from pactstream.control.tenants import (
     Agent,
     AgentStatus,
@@ -33,9 +34,10 @@ class Tenancy:
     did not take the change.
     """
 
-    def __init__(self, directory: TenantDirectory, changes: Changes) -> None:
+    def __init__(self, directory: TenantDirectory, changes: Changes, placement: Placement) -> None:
         self._directory = directory
         self._changes = changes
+        self._placement = placement
 
     def all(self) -> list[Tenant]:
         """Every tenant, by name."""
@@ -81,7 +83,7 @@ class Tenancy:
             tenant = self._existing(str(tenant_id))
             before = tenant.agents.get(key)
             created = before is None
-            agent = before or Agent(key, name, "active", clock.now_micros())
+            agent = before or Agent(key, name, "active", clock.now_micros(), self._placement.choose(key))
             return tenant.with_agent(replace(agent, name=name))
 
         return self._change(decide).agents[key], created

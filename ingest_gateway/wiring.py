@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import anyio.to_thread
@@ -23,7 +24,8 @@ from ingest_gateway.tenancy import Tenancy
 from pactstream import clock
 from pactstream.control.issuers import issuer_table
 from pactstream.control.pacts import PactBook
-from pactstream.control.tenants import TenantDirectory
+from pactstream.control.placement import Placement, count_partitions
+from pactstream.control.tenants import CHANGES_ID, TenantDirectory
 from pactstream.errors import Fatal, Retryable
 from pactstream.kafka import topics
 from pactstream.kafka.owners import Owners
@@ -36,7 +38,6 @@ from pactstream.web import RateLimiter
 
 _CATCH_UP_SECONDS = 15.0
 _READY_SECONDS = 2.0
-_TRANSACTIONAL_ID = "control-plane"
 _PAGING_ID = "page-control"
 _EVALUATORS = "evaluator"  # the consumer group
 _log = logging.getLogger(__name__)
@@ -48,19 +49,21 @@ def build(settings: GatewaySettings) -> Parts:
     Raises:
         Fatal: Kafka does not answer, or the topics do not exist.
     """
+    partitions = _count(settings)  # before the tenants are read, as `Placement` needs it
     directory, pacts, issuers = TenantDirectory(settings), PactBook(settings), issuer_table(settings)
+    placement = Placement(directory, partitions, partial(count_partitions, settings))
     pages, routes, marks = PageBook(settings), RouteBook(settings), mark_table(settings)
     control = directory.table, pacts.table, issuers
     tables = (*control, pages.table, routes.table, marks)
     _read_all(settings, tables)
-    publisher = Publisher(settings, timeout_seconds=settings.gateway_publish_timeout_seconds)
+    publisher = Publisher(settings, placement.of, timeout_seconds=settings.gateway_publish_timeout_seconds)
     # One lock for all tables: whether an agent is registered decides whether a pact may name it.
-    changes = Changes(settings, _TRANSACTIONAL_ID, control)
+    changes = Changes(settings, CHANGES_ID, control)
     # Pages do not wait for those, nor those for pages.
     paging_changes = Changes(settings, _PAGING_ID, (marks, routes.table))
     keys = _paging_keys(settings)
     store = PactStore(pacts, directory, changes, versions_per_tenant=settings.gateway_pact_versions_per_tenant)
-    tenancy = Tenancy(directory, changes)
+    tenancy = Tenancy(directory, changes, placement)
     actions = PageActions(pages, marks, paging_changes, store, tenancy, publisher)
 
     def close() -> None:
@@ -109,26 +112,39 @@ def _paging_keys(settings: GatewaySettings) -> PagingKeys | None:
         return None
 
 
+def _count(settings: GatewaySettings) -> int:
+    try:
+        return _patient(settings)(count_partitions, settings)
+    except Retryable as error:
+        raise _hopeless(settings, error) from error
+
+
 def _read_all(settings: GatewaySettings, tables: Sequence[Table[Any]]) -> None:
     # Before this, a valid key would look unknown.
-    seconds = settings.gateway_start_seconds
-    attempts = Retrying(
-        retry=retry_if_exception_type(Retryable),
-        wait=wait_fixed(0.5),
-        stop=stop_after_delay(seconds),
-        before_sleep=before_sleep_log(_log, logging.INFO),
-        reraise=True,
-    )
+    attempts = _patient(settings)
     try:
         for table in tables:
-            attempts(table.catch_up, min(seconds, _CATCH_UP_SECONDS))
+            attempts(table.catch_up, min(settings.gateway_start_seconds, _CATCH_UP_SECONDS))
     except Retryable as error:
         for table in tables:
             table.close()
-        kafka = settings.kafka_bootstrap
-        raise Fatal(
-            f"{error}; is Kafka at {kafka}, and were its topics made (pactstream topics apply)?"
-        ) from error
+        raise _hopeless(settings, error) from error
+
+
+def _patient(settings: GatewaySettings) -> Retrying:
+    return Retrying(
+        retry=retry_if_exception_type(Retryable),
+        wait=wait_fixed(0.5),
+        stop=stop_after_delay(settings.gateway_start_seconds),
+        before_sleep=before_sleep_log(_log, logging.INFO),
+        reraise=True,
+    )
+
+
+def _hopeless(settings: GatewaySettings, error: Retryable) -> Fatal:
+    return Fatal(
+        f"{error}; is Kafka at {settings.kafka_bootstrap}, and were its topics made (pactstream topics apply)?"
+    )
 
 
 def _readiness(tables: Sequence[Table[Any]]) -> Callable[[], Awaitable[bool]]:

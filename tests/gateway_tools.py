@@ -30,6 +30,7 @@ from pactstream.control import issuers as issuers_module
 from pactstream.control import pacts as pacts_module
 from pactstream.control import tenants as tenants_module
 from pactstream.control.pacts import PactBook
+from pactstream.control.placement import Placement
 from pactstream.control.tenants import SCOPES, Agent, Scope, Tenant, TenantDirectory, new_key
 from pactstream.kafka import topics
 from pactstream.kafka.records import Headers
@@ -278,7 +279,7 @@ def make_gateway(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> TestGateway
         pacts, directory, changes_made, versions_per_tenant=settings.gateway_pact_versions_per_tenant
     )
 
-    tenancy = Tenancy(directory, changes_made)
+    tenancy = Tenancy(directory, changes_made, Placement(directory, 1, lambda: 1))
     pages, routes = PageBook(settings), RouteBook(settings)
     marks: Any = paging_records.mark_table(settings)
     paging_changes: Any = MemoryChanges(marks, routes.table)

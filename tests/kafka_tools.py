@@ -19,9 +19,9 @@ def service_settings(bootstrap: str, prefix: str, instance: str = "one") -> Serv
     return ServiceSettings(kafka_bootstrap=bootstrap, kafka_topic_prefix=prefix, instance=instance)
 
 
-def create_topics(settings: KafkaSettings) -> None:
-    """All topics, `PARTITIONS` partitions where they are sharded."""
-    topics.apply(settings, partitions=PARTITIONS, replication=1)
+def create_topics(settings: KafkaSettings, partitions: int = PARTITIONS) -> None:
+    """All topics, so many partitions where they are sharded."""
+    topics.apply(settings, partitions=partitions, replication=1)
 
 
 def produce(

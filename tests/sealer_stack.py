@@ -27,7 +27,7 @@ from pactstream.ledger.audit import Finding
 from pactstream.ledger.tile_writer import SegmentWriter, TileWriter
 from pactstream.settings import ClickHouseSettings, KafkaSettings, ServiceSettings
 from pactstream.signing.keys import SigningKey, create_keys
-from tests.kafka_tools import create_topics, produce, read_all
+from tests.kafka_tools import PARTITIONS, create_topics, produce, read_all
 from tests.published_ledger import write
 from tests.sealer_tools import Evaluated
 from tests.stack import ClickHouseAddress, eventually
@@ -177,7 +177,13 @@ def database(server: ClickHouseAddress) -> Iterator[ClickHouseAddress]:
 
 @contextmanager
 def build(
-    bootstrap: str, prefix: str, address: ClickHouseAddress, keys: Path, **changes: Any
+    bootstrap: str,
+    prefix: str,
+    address: ClickHouseAddress,
+    keys: Path,
+    *,
+    partitions: int = PARTITIONS,
+    **changes: Any,
 ) -> Iterator[Setup]:
     """Topics, tables and key."""
     values: dict[str, Any] = {
@@ -188,7 +194,7 @@ def build(
         "segment_interval_seconds": 0.05,
     }
     settings = SealerSettings(**(clickhouse_settings(address).model_dump() | values | changes))
-    create_topics(settings)
+    create_topics(settings, partitions)
     migrate.apply(settings)
     (key,) = create_keys(keys, "ledger")
     with Flaky(settings) as client:

@@ -34,11 +34,13 @@ def erase(
     from pactstream.clickhouse.client import ClickHouse
     from pactstream.clickhouse.erasure import values
     from pactstream.control.erasing import Eraser
+    from pactstream.control.placement import Placement, count_partitions
     from pactstream.control.tenants import TenantDirectory
 
     if agent is None and session is None and event is None:
         raise Fatal("say what to erase: --agent, --session or --event")
     kafka = settings.load(settings.KafkaSettings)
+    partitions = count_partitions(kafka)  # before the tenants are read, as `Placement` needs it
     directory = TenantDirectory(kafka)
     try:
         directory.table.catch_up()
@@ -48,7 +50,7 @@ def erase(
     if owner is None:
         raise InvalidInput("there is no such tenant")
     with ClickHouse(settings.load(settings.ClickHouseSettings)) as database:
-        eraser = Eraser(kafka, database, owner)
+        eraser = Eraser(kafka, database, owner, Placement(directory, partitions).of)
         orders = eraser.orders(
             agent_id=_uuid(agent, "--agent"), session_id=session, event_id=_uuid(event, "--event")
         )

@@ -156,6 +156,22 @@ def topics_apply(
         typer.echo(line)
 
 
+@topics_app.command("grow")
+def topics_grow(
+    partitions: Annotated[int, typer.Option(min=1, max=1_000, help="Of sharded topics, from now on.")],
+) -> None:
+    """Add partitions, while everything runs: new agents go there, all others stay where they are.
+
+    Safe to repeat, also after it was cut off. Needs the rights to alter topics and to write `tenants`.
+    Reads the PACTSTREAM_KAFKA_* settings.
+    """
+    from pactstream import settings
+    from pactstream.control import growing
+
+    for line in growing.grow(settings.load(settings.KafkaSettings), partitions):
+        typer.echo(line)
+
+
 @topics_app.command("grant")
 def topics_grant(
     user_prefix: Annotated[

@@ -18,6 +18,7 @@ from pactstream.clickhouse.client import ClickHouse
 from pactstream.control.tenants import Tenant
 from pactstream.errors import Fatal, InvalidInput, Retryable
 from pactstream.kafka import config, topics
+from pactstream.kafka.publisher import Place
 from pactstream.kafka.sessions import classify
 from pactstream.ledger.erasure import Erasure, Scope, encode_order
 from pactstream.settings import KafkaSettings
@@ -60,6 +61,7 @@ class Eraser:
     settings: KafkaSettings
     database: ClickHouse
     tenant: Tenant
+    place: Place
 
     def orders(
         self, *, agent_id: str | None = None, session_id: str | None = None, event_id: str | None = None
@@ -107,6 +109,7 @@ class Eraser:
                 topics.name(self.settings, topics.BATCHES),
                 value,
                 order.scope.agent_id.encode(),
+                self.place(order.scope.agent_id),
                 on_delivery=lambda error, _: failures.append(error),
             )
             left = producer.flush(_WRITE_SECONDS)

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias, get_args
@@ -33,18 +34,26 @@ SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 AgentStatus: TypeAlias = Literal["active", "paused", "revoked"]
 KeyState: TypeAlias = Literal["valid", "expired", "revoked"]
 
+CHANGES_ID: Final = "control-plane"
+"""The transactional id under which tenants are changed, one change at a time (`Changes`)."""
+
 _SCHEMA = "Tenant"
 _KEY = re.compile(r"pk_live_([0-9a-f]{16})_[0-9a-f]{64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """An agent as one tenant registered it; one that is not active may not send events."""
+    """An agent as one tenant registered it; one that is not active may not send events.
+
+    `partition`: where its events go, the same in all its tenants, and for good (`placement.py`). None: it was
+    registered by an earlier release, and they go where its key leads.
+    """
 
     agent_id: str
     name: str
     status: AgentStatus
     registered_at_micros: int
+    partition: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +153,8 @@ class TenantDirectory:
         # An entry is never wrong for long-gone keys or agents, only useless: the tenant itself is asked again.
         self._tenant_of_key: dict[str, str] = {}
         self._tenants_of_agent: dict[str, frozenset[str]] = {}
+        self._partition_of_agent: dict[str, int] = {}
+        self._agents_in: Counter[int] = Counter()
         self.table = Table(settings, topics.TENANTS, decode, self._on_change)
 
     def get(self, tenant_id: str) -> Tenant | None:
@@ -164,6 +175,14 @@ class TenantDirectory:
         tenants = (self.table.get(one) for one in self._tenants_of_agent.get(agent_id, ()))
         return [one for one in tenants if one is not None and agent_id in one.agents]
 
+    def partition_of(self, agent_id: str) -> int | None:
+        """The partition that was chosen for an agent; None: none was, or nobody registered it."""
+        return self._partition_of_agent.get(agent_id)
+
+    def agents_in(self, partition: int) -> int:
+        """How many agents were put into a partition."""
+        return self._agents_in[partition]
+
     def close(self) -> None:
         """Stop following the topic."""
         self.table.close()
@@ -173,9 +192,12 @@ class TenantDirectory:
             return
         for key_id in tenant.keys:
             self._tenant_of_key[key_id] = tenant_id
-        for agent_id in tenant.agents:
+        for agent_id, agent in tenant.agents.items():
             known = self._tenants_of_agent.get(agent_id, frozenset())
             self._tenants_of_agent[agent_id] = known | {tenant_id}
+            if agent.partition is not None and agent_id not in self._partition_of_agent:
+                self._partition_of_agent[agent_id] = agent.partition
+                self._agents_in[agent.partition] += 1
 
 
 def _key(record: dict[str, Any]) -> ApiKey:

@@ -42,15 +42,8 @@ class Owners:
         self._group = settings.kafka_topic_prefix + group
         self._topic = topics.name(settings, topic)
         self._addresses: dict[int, str] = {}
-        self._partitions = 0
         self._looked_at = -_AGAIN_SECONDS
         self._looking = asyncio.Lock()
-
-    async def partition_of(self, key: bytes) -> int:
-        """The partition of a record of the topic with this key. Raises Retryable: Kafka does not answer."""
-        if not self._partitions:
-            self._partitions = await anyio.to_thread.run_sync(self._count)
-        return partition_of(key, self._partitions)
 
     async def address(self, partition: int, *, stale: str | None = None) -> str | None:
         """Where the holder of a partition answers, `stale` having turned out not to; None: nobody does.
@@ -74,15 +67,6 @@ class Owners:
         except (KafkaException, TimeoutError) as error:
             raise Retryable(f"the group {self._group} cannot be described: {error}") from error
         return addresses(found, self._topic)
-
-    def _count(self) -> int:
-        try:
-            found = self._admin.list_topics(self._topic, timeout=_TIMEOUT_SECONDS).topics[self._topic]
-        except KafkaException as error:
-            raise Retryable(f"the topic {self._topic} cannot be described: {error}") from error
-        if found.error is not None or not found.partitions:
-            raise Retryable(f"the topic {self._topic} is not there")
-        return len(found.partitions)
 
 
 def addresses(group: ConsumerGroupDescription, topic: str) -> dict[int, str]:

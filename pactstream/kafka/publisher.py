@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
+from contextlib import suppress
 from threading import get_ident
+from typing import TypeAlias
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from pactstream import tracing
-from pactstream.errors import Backpressure, InvalidInput
+from pactstream.errors import Backpressure, Fatal, InvalidInput
 from pactstream.kafka import config, topics
 from pactstream.kafka.records import Headers
 from pactstream.settings import KafkaSettings
@@ -18,19 +21,32 @@ _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.001
 _QUEUE_KBYTES = 128 * 1024
 _CLOSE_SECONDS = 10.0
+_LOOK_SECONDS = 5.0
+_BY_KEY = -1  # librdkafka's RD_KAFKA_PARTITION_UA
+
+Place: TypeAlias = Callable[[str], int]
+"""An agent's partition."""
 
 
 class Publisher:
     """An idempotent producer for one event loop. Not transactional: each record stands by itself.
+
+    `place` says where an agent's batches go; all other records go where their key leads.
 
     While records are on their way, the loop itself looks for acknowledgements each millisecond. A thread that
     waits for them would take the interpreter from the loop, and wake it, for each.
     """
 
     def __init__(
-        self, settings: KafkaSettings, *, queue_records: int = 20_000, timeout_seconds: float = 10
+        self,
+        settings: KafkaSettings,
+        place: Place | None = None,
+        *,
+        queue_records: int = 20_000,
+        timeout_seconds: float = 10,
     ) -> None:
         self._settings = settings
+        self._place = place
         self._producer = Producer(
             config.producer(settings)
             | {
@@ -74,19 +90,26 @@ class Publisher:
                 loop.call_soon_threadsafe(settle, error)
 
         full_name = topics.name(self._settings, topic)
+        where = self._place(key.decode()) if self._place and topic == topics.BATCHES else _BY_KEY
+        told: list[tuple[str, str | bytes | None]] = [*headers, *tracing.headers()]
         try:
-            self._producer.produce(
-                full_name, value, key, on_delivery=on_delivery, headers=[*headers, *tracing.headers()]
-            )
+            self._producer.produce(full_name, value, key, where, on_delivery=on_delivery, headers=told)
         except BufferError:
             raise Backpressure("the queue to Kafka is full") from None
         except KafkaException as error:
+            await self._look_again(full_name, error.args[0])
             raise _classify(error.args[0]) from error
         self._under_way += 1
         if not self._serving:
             self._serving = True
             loop.call_later(_POLL_SECONDS, self._serve, loop)
         await acknowledged
+
+    def partition_of(self, agent_id: str) -> int:
+        """Where an agent's batches go. Raises Fatal: this publisher was not told of places."""
+        if self._place is None:
+            raise Fatal("this publisher writes no batches")
+        return self._place(agent_id)
 
     def reached(self, partition: int) -> int:
         """The offset of the latest batch that was acknowledged to this process; -1: none was."""
@@ -99,6 +122,12 @@ class Publisher:
             _log.error(
                 "%d records were not acknowledged before the stop; their senders were not told yes", left
             )
+
+    async def _look_again(self, full_name: str, error: KafkaError) -> None:
+        """Have the client hear of a partition that was made a moment ago, before the sender tries again."""
+        if error.code() == KafkaError._UNKNOWN_PARTITION:
+            with suppress(KafkaException):
+                await asyncio.to_thread(self._producer.list_topics, full_name, _LOOK_SECONDS)
 
     def _note(self, partition: int | None, offset: int | None) -> None:
         if partition is not None and offset is not None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from pactstream.errors import Fatal, Retryable
@@ -121,6 +122,10 @@ TOPICS = (
 )
 
 
+_GROWN_LAST = (CHECKPOINTS, WINDOWS, SCORES, EVALUATED, BATCHES)
+"""Sources, in this order after all that their readers write."""
+
+
 def name(settings: KafkaSettings, topic: str) -> str:
     """The topic's full name, prefix included."""
     return settings.kafka_topic_prefix + topic
@@ -134,7 +139,7 @@ def apply(settings: KafkaSettings, *, partitions: int, replication: int) -> list
             an agent's chain would continue in another log.
         Retryable: the brokers do not answer.
     """
-    admin = AdminClient(config.client(settings))
+    admin = _admin(settings)
     wanted = {name(settings, one.name): (one, partitions if one.sharded else 1) for one in TOPICS}
     created: set[str] = set()
     # Again until all are listed: a broker may not show yet what was created a moment ago, by us or by others.
@@ -152,13 +157,76 @@ def apply(settings: KafkaSettings, *, partitions: int, replication: int) -> list
     return [f"{'created' if full in created else 'exists '}  {full}" for full in sorted(wanted)]
 
 
+def grow(settings: KafkaSettings, partitions: int) -> Iterator[str]:
+    """Add partitions to every sharded topic; safe to repeat, also after it was cut off. A line for each topic.
+
+    Whatever reads a topic finds the partitions of all that it writes: so changelogs and outputs come before
+    sources, and `telemetry.batches`, where events come in, last. Until then nothing goes to a new partition, so
+    a crash anywhere leaves topics that work as before, and its count says that there is something left to do.
+
+    Raises:
+        Fatal: as `partitions_to_grow`; or the brokers refuse.
+        Retryable: the brokers do not answer.
+    """
+    admin = _admin(settings)
+    for full, before in partitions_to_grow(settings, partitions).items():
+        _add_partitions(admin, full, partitions)
+        yield f"{full}: {before} -> {partitions}"
+
+
+def partitions_to_grow(settings: KafkaSettings, partitions: int) -> dict[str, int]:
+    """The sharded topics with fewer partitions than this, in the order of growing, and how many each has.
+
+    Raises:
+        Fatal: a topic is missing, has more, or differs from the others by more than a growth that was cut off.
+        Retryable: the brokers do not answer.
+    """
+    counts = _partition_counts(_admin(settings))
+    sharded = [name(settings, one.name) for one in TOPICS if one.sharded and one.name not in _GROWN_LAST]
+    sharded += [name(settings, one) for one in _GROWN_LAST]
+    if missing := [full for full in sharded if full not in counts]:
+        raise Fatal(f"there is no topic {missing[0]}; create the topics with: pactstream topics apply")
+    before = counts[sharded[-1]]
+    if before > partitions:
+        raise Fatal(f"there are {before} partitions, and Kafka takes none away")
+    for full in sharded:
+        if counts[full] not in {before, partitions}:
+            raise Fatal(
+                f"{full} has {counts[full]} partitions, {sharded[-1]} has {before}: if a growth to "
+                f"{counts[full]} was cut off, go on with that one first"
+            )
+    return {full: counts[full] for full in sharded if counts[full] < partitions}
+
+
+def _admin(settings: KafkaSettings) -> AdminClient:
+    return AdminClient(config.client(settings))
+
+
+def _add_partitions(admin: AdminClient, full: str, partitions: int) -> None:
+    """Returns once the new partitions are listed: the next topic's readers will look for them."""
+    done = admin.create_partitions([NewPartitions(full, partitions)], operation_timeout=_TIMEOUT_SECONDS)
+    try:
+        done[full].result(_TIMEOUT_SECONDS)
+    except KafkaException as error:
+        raise Fatal(f"cannot add partitions to {full}: {error.args[0].str()}") from error
+    for attempt in Retrying(
+        retry=retry_if_exception_type(Retryable),
+        wait=wait_fixed(_LISTING_SECONDS),
+        stop=stop_after_delay(_TIMEOUT_SECONDS),
+        reraise=True,
+    ):
+        with attempt:
+            if _partition_counts(admin).get(full) != partitions:
+                raise Retryable(f"Kafka does not list the new partitions of {full}; run this again")
+
+
 def _missing(wanted: dict[str, tuple[Topic, int]], existing: dict[str, int]) -> list[tuple[str, Topic, int]]:
     """What is not there yet. Raises Fatal: something is there and differs."""
     for full, (_, count) in wanted.items():
         if full in existing and existing[full] != count:
             raise Fatal(
                 f"topic {full} has {existing[full]} partitions, not {count}: their number is fixed once "
-                "agents have history; use the number it has"
+                "agents have history; use the number it has, or grow: pactstream topics grow"
             )
     return [(full, topic, count) for full, (topic, count) in wanted.items() if full not in existing]
 

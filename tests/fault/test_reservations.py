@@ -19,9 +19,9 @@ import pytest
 
 from pactstream import clock
 from pactstream.kafka import topics
-from pactstream.kafka.owners import Owners
+from pactstream.kafka.owners import Owners, partition_of
 from pactstream.settings import KafkaSettings
-from tests.preflight_stack import Cluster, Spender, ask, cluster, post
+from tests.preflight_stack import PARTITIONS, Cluster, Spender, ask, cluster, post
 from tests.stack import StackAddresses, eventually, fresh_prefix
 
 AGENTS = 4
@@ -128,7 +128,7 @@ async def addresses(running: Cluster, spenders: list[Spender]) -> dict[str, str]
     owners = Owners(running.settings, "evaluator", topics.BATCHES)
     found = {}
     for one in spenders:
-        address = await owners.address(await owners.partition_of(one.agent_id.encode()))
+        address = await owners.address(partition_of(one.agent_id.encode(), PARTITIONS))
         assert address is not None
         found[one.agent_id] = address
     return found
@@ -144,13 +144,12 @@ def holder(running: Cluster, address: str) -> str:
 
 async def late_answers(running: Cluster, name: str, address: str, spenders: list[Spender], wave: Wave) -> None:
     """Ask the paused evaluator itself, wake it, and count what it promises."""
-    owners = Owners(running.settings, "evaluator", topics.BATCHES)
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(30)) as http:
         asked = []
         for number in range(40):
             spender = spenders[number % len(spenders)]
             question = {
-                "partition": await owners.partition_of(spender.agent_id.encode()),
+                "partition": partition_of(spender.agent_id.encode(), PARTITIONS),
                 "after": -1,
                 "receivedAtMicros": clock.now_micros(),
                 "tenantId": "another",  # a name of its own: no hold that is there already answers for it

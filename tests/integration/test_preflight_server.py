@@ -36,7 +36,7 @@ class Fixed:
     async def cancel(self, cancellation: Cancellation) -> Cancelled:
         return Cancelled(cancellation.reservation_id == str(RESERVATION))
 
-    async def partition_of(self, key: bytes) -> int:
+    def partition_of(self, agent_id: str) -> int:
         return 0
 
     async def address(self, partition: int, *, stale: str | None = None) -> str:

@@ -180,7 +180,7 @@ class Owners:
         self.addresses = list(addresses)
         self.stale: list[str | None] = []
 
-    async def partition_of(self, key: bytes) -> int:
+    def partition_of(self, agent_id: str) -> int:
         return 0
 
     async def address(self, partition: int, *, stale: str | None = None) -> str | None:
