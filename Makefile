@@ -8,7 +8,7 @@ BENCH_STAMP := $(BENCH_VENV)/.installed
 
 WEB := oracle_api/console/web
 
-.PHONY: demo dev test lint format lock console clean bench bench-latency tools
+.PHONY: demo dev test docs lint format lock console clean bench bench-latency tools
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	@python3 -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Pactstream needs Python 3.11 or later; python3 is " + sys.version.split()[0])'
@@ -27,6 +27,9 @@ dev: $(STAMP) ## Kafka and ClickHouse only
 # those of a file are few and long in fault and integration, so they must not come last.
 test: $(STAMP) ## every test; ARGS are passed to pytest
 	$(PY) -m pytest -m "not bench" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+docs: $(STAMP) ## the documentation site, into .pactstream/site; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs --quiet build --strict $(ARGS)
 
 lint: $(STAMP) ## formatting, style, types, layers
 	$(VENV)/bin/ruff format --check .
