@@ -84,3 +84,18 @@ const TYPES: Record<string, string> = {
 export function typeText(type: string): string {
   return TYPES[type] ?? type;
 }
+
+/** The bands of the compliance dashboard: 99.5 % and 99 %. */
+export function band(valid: number, bound: number): string {
+  if (!bound || valid / bound >= 0.995) return "";
+  return valid / bound >= 0.99 ? "warn" : "bad";
+}
+
+/** A name as words: `latencySpread` and `latency_spread` are both "Latency spread". */
+export function words(name: string): string {
+  const spaced = name
+    .replace(/([a-z])([A-Z])/g, "$1 $2")
+    .replace(/[_-]/g, " ")
+    .toLowerCase();
+  return spaced.charAt(0).toUpperCase() + spaced.slice(1);
+}

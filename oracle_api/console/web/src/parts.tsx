@@ -172,3 +172,8 @@ export function Field({ label, hint, children }: FieldProps) {
     </div>
   );
 }
+
+export function State({ of }: { of: string }) {
+  const tone = of === "active" ? "good" : of === "paused" ? "major" : "critical";
+  return <span class={`chip ${tone}`}>{of}</span>;
+}

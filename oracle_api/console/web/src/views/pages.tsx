@@ -13,12 +13,12 @@ import {
   Problem,
   SessionLink,
   Severity,
+  State,
   Table,
   When,
 } from "../parts";
 import { Link, path, setQuery } from "../router";
 import type { FullPage, Page, Proposal, Visitor } from "../types";
-import { State } from "./agents";
 import { Differences, ReplayResult } from "./review";
 
 // What is done comes back through the ledger, a moment later.
