@@ -1,6 +1,8 @@
 """Who is at the console: logging in by API key, the session's cookie, and requests that other sites forge.
 
 A session is as good as its key: the key is looked up on every request, so one that is revoked is out at once.
+One that was logged out of is remembered until it would have ended by itself, so a copy of its cookie opens
+nothing. By this process: at another, or the next, such a copy ends by the hour without a request.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from fastapi import Request, Response
+from msgspec.structs import replace
 
 from oracle_api.access import SCOPE, Keys
 from oracle_api.console.seal import Seal, Session
@@ -28,11 +31,12 @@ _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
 class Visitor(NamedTuple):
-    """The tenant that a request speaks for, the key's record, and the key itself, for the gateway."""
+    """The tenant that a request speaks for, its key's record, the key itself for the gateway, the session."""
 
     tenant: Tenant
     key: ApiKey
     api_key: str
+    session_id: str
 
     @property
     def may_act(self) -> list[str]:
@@ -69,6 +73,7 @@ class Access:
         self._logins = logins
         self._requests = requests
         self._trusted_proxies = trusted_proxies
+        self._ended: dict[str, int] = {}
 
     def origin(self, request: Request) -> str:
         """The console's own origin (RFC 6454), as the asking browser sees it.
@@ -100,9 +105,8 @@ class Access:
         """
         self.check_change(request)
         self._logins.check(web.address_block(web.client_address(request, self._trusted_proxies)))
-        visitor = self._visitor(api_key.strip())
-        now = clock.now_micros()
-        return visitor, self._cookie(request, Session(visitor.api_key, now, now))
+        session = Session.begin(api_key.strip(), clock.now_micros())
+        return self._visitor(session), self._cookie(request, session)
 
     def visitor(self, request: Request) -> Visitor:
         """Whose request this is; renews the session.
@@ -112,12 +116,11 @@ class Access:
         """
         self.origin(request)
         session = self._session(request)
-        visitor = self._visitor(session.api_key)
+        visitor = self._visitor(session)
         self._requests.check(visitor.key.key_id)
         now = clock.now_micros()
         if now - session.seen_micros > _RENEW_MICROS:
-            renewed = Session(session.api_key, session.begun_micros, now)
-            request.state.cookie = self._cookie(request, renewed)
+            request.state.cookie = self._cookie(request, replace(session, seen_micros=now))
         return visitor
 
     def changer(self, request: Request) -> Visitor:
@@ -126,15 +129,20 @@ class Access:
         return self.visitor(request)
 
     def still(self, visitor: Visitor) -> bool:
-        """Whether the key still opens the console; for what goes on for long."""
+        """Whether the session and its key still open the console; for what goes on for long."""
         try:
-            self._visitor(visitor.api_key)
+            self._check_key(visitor.api_key)
         except Refused:
             return False
-        return True
+        return visitor.session_id not in self._ended
 
     def farewell(self, request: Request) -> str:
-        """The cookie that ends a session in its browser."""
+        """End the session; the cookie that ends it in its browser, too."""
+        session = self._seal.open(request.cookies.get(COOKIE, ""))
+        if session is not None:
+            now = clock.now_micros()
+            self._ended = {one: until for one, until in self._ended.items() if until > now}
+            self._ended[session.session_id] = session.begun_micros + self._lifetimes.absolute_micros
         return self._set_cookie(request, "", 0)
 
     def _session(self, request: Request) -> Session:
@@ -145,22 +153,27 @@ class Access:
         if (
             now - session.begun_micros > self._lifetimes.absolute_micros
             or now - session.seen_micros > self._lifetimes.idle_micros
+            or session.session_id in self._ended
         ):
             raise Refused(401, "the session has ended: log in again")
         return session
 
-    def _visitor(self, api_key: str) -> Visitor:
+    def _visitor(self, session: Session) -> Visitor:
+        tenant, key = self._check_key(session.api_key)
+        return Visitor(tenant, key, session.api_key, session.session_id)
+
+    def _check_key(self, api_key: str) -> tuple[Tenant, ApiKey]:
         found = self._keys.find_key(api_key)
         if found is None:
             raise Refused(401, "there is no such API key")
-        tenant, key = found
+        _, key = found
         state = key.state(clock.now_micros())
         if state != "valid":
             # Whoever presents it knows the secret: saying why gives nothing away.
             raise Refused(401, f"the API key is {state}")
         if SCOPE not in key.scopes:
             raise Refused(403, f"the API key lacks the scope {SCOPE}")
-        return Visitor(tenant, key, api_key)
+        return found
 
     def _cookie(self, request: Request, session: Session) -> str:
         left = session.begun_micros + self._lifetimes.absolute_micros - clock.now_micros()

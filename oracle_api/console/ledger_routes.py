@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 
 from oracle_api.console.access import Visitor
 from oracle_api.console.answers import answer
@@ -17,10 +18,15 @@ from pactstream.ledger.verification import KEYS, LEDGER
 from pactstream.web import Refused, retry_after
 
 _TEXT = "text/plain; charset=utf-8"
+_MAX_SIZE = 2**53 - 1  # what JavaScript's numbers hold
+
+LogNumber = Annotated[int, Path(ge=0, le=2**31 - 1)]
+OldSize = Annotated[int, Query(alias="from", ge=1, le=_MAX_SIZE)]
+NewSize = Annotated[int, Query(alias="to", ge=1, le=_MAX_SIZE)]
 
 
 def router(parts: Parts) -> APIRouter:
-    """Keys, checkpoints, proofs."""
+    """Keys, checkpoints, proofs of events and of growth."""
     routes = APIRouter(dependencies=[Depends(parts.visitor)])
     here = Depends(parts.visitor)
 
@@ -33,6 +39,14 @@ def router(parts: Parts) -> APIRouter:
     async def ledger() -> Response:
         """The verifier keys, and the newest published note of each log."""
         return answer(await parts.rows.thread(partial(_published, proofs())))
+
+    @routes.get("/ledger/{log}/consistency")
+    async def consistency(log: LogNumber, old_size: OldSize, new_size: NewSize) -> Response:
+        """The proof that the tree of one size extends that of another (RFC 9162, 2.1.4)."""
+        try:
+            return answer(await parts.rows.thread(partial(proofs().consistency, log, old_size, new_size)))
+        except Missing as error:
+            raise Refused(404, str(error)) from None
 
     @routes.get("/ledger/proofs/{event_id}")
     async def proof(event_id: UUID, visitor: Visitor = here) -> Response:

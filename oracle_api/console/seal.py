@@ -1,4 +1,4 @@
-"""Sessions that are kept nowhere: a cookie that only the console can read or make.
+"""Sessions that are kept nowhere until they end: a cookie that only the console can read or make.
 
 It holds the API key, which the gateway needs for every change, so it is encrypted: AES-256-GCM (NIST SP
 800-38D) with a random nonce of 96 bits. The key of the deployment seals fewer than 2^32 of them in any life.
@@ -14,16 +14,23 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _NONCE_BYTES = 12
-_CONTEXT = b"pactstream console session 1"
+_ID_BYTES = 16
+_CONTEXT = b"pactstream console session 2"
 _MAX_CHARS = 1_024
 
 
 class Session(msgspec.Struct, array_like=True, frozen=True):
     """Who is logged in, since when, and when they last asked; times in microseconds since 1970."""
 
+    session_id: str
     api_key: str
     begun_micros: int
     seen_micros: int
+
+    @classmethod
+    def begin(cls, api_key: str, now_micros: int) -> Session:
+        """A new one, whose id nobody can guess."""
+        return cls(os.urandom(_ID_BYTES).hex(), api_key, now_micros, now_micros)
 
     def __repr__(self) -> str:
         return f"Session(begun_micros={self.begun_micros})"

@@ -14,6 +14,7 @@ from pactstream import atlas
 from tests.browsers import MISSING, PHONE
 from tests.console_stack import STRANGER, ConsoleStack
 from tests.pipeline import new_agent
+from tests.stack import eventually
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 
@@ -44,9 +45,12 @@ def test_logging_in_and_out(context: BrowserContext, console: ConsoleStack) -> N
     expect(page.get_by_role("heading", name="Live", exact=True)).to_be_visible()
     expect(page.locator(".who")).to_contain_text("Demo treasury")
     assert page.evaluate("document.cookie") == ""  # no script can read the session
+    copies = context.cookies()
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_label("API key")).to_be_visible()
     assert context.cookies() == []
+    context.add_cookies([{"name": one["name"], "value": one["value"], "url": console.url} for one in copies])
+    assert page.request.get(f"{console.url}/api/agents").status == 401
 
 
 def test_a_violation_turns_red_as_it_happens(page: Page, console: ConsoleStack) -> None:
@@ -195,6 +199,40 @@ def test_a_forged_proof_is_not(page: Page, console: ConsoleStack, what: str) -> 
     page.goto(f"{console.url}/ledger?event={event['eventId']}")
     expect(page.get_by_text("Not verified:")).to_be_visible()
     expect(page.get_by_text("Verified.", exact=True)).to_have_count(0)
+
+
+def test_a_log_that_grew_is_followed_and_one_that_changed_is_told(
+    context: BrowserContext, console: ConsoleStack
+) -> None:
+    page = context.new_page()
+    log_in(page, console, "/ledger")
+    logs = page.get_by_role("region", name="Checkpoints")
+    expect(logs.get_by_text("first seen").first).to_be_visible()
+    event_id = console.call("transfer_funds", {"destination": STRANGER, "amount": 3, "currency": "USDC"})
+    grown = logs.get_by_text(re.compile(r"^\+\d+$"))
+
+    def seen_to_grow() -> bool:
+        page.get_by_role("button", name="Refresh").click()
+        page.wait_for_timeout(200)
+        return grown.count() > 0
+
+    eventually(seen_to_grow, timeout=30)
+    page.goto(f"{console.url}/ledger?event={event_id}")
+    expect(page.get_by_text("Verified.", exact=True)).to_be_visible()
+    for change, said in (
+        ("`${size} ${btoa('x'.repeat(32))}`", "not the one that this browser has seen"),
+        ("`${Number(size) + 1000} ${root}`", "the log is shorter than"),
+    ):
+        page.evaluate(
+            "for (const key of Object.keys(localStorage)) {"
+            f" const [size, root] = localStorage[key].split(' '); localStorage[key] = {change}; }}"
+        )
+        page.reload()
+        expect(logs.get_by_text(said).first).to_be_visible()
+        expect(page.get_by_text("Not verified:")).to_be_visible()
+        expect(logs.get_by_text("A log has changed")).to_be_visible()
+    page.get_by_role("button", name="Forget what was seen").click()
+    expect(logs.get_by_text("first seen").first).to_be_visible()
 
 
 def test_a_browser_without_ed25519_says_so(page: Page, console: ConsoleStack) -> None:

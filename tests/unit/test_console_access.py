@@ -80,6 +80,31 @@ def test_a_session_opens_with_its_cookie_and_ends_with_its_key() -> None:
     assert refusal(door.visitor, visit).status == 401
 
 
+def test_a_session_that_was_logged_out_of_is_over_for_copies_of_its_cookie() -> None:
+    book = Book("trust:private")
+    door = access(book)
+    one, other = (value_of(door.login(request(OURS), book.text)[1]) for _ in range(2))
+    visitor = door.visitor(request(PLAIN, one))
+    assert "Max-Age=0" in door.farewell(request(OURS, one))
+    assert refusal(door.visitor, request(PLAIN, one)).status == 401
+    assert not door.still(visitor)
+    assert door.still(door.visitor(request(PLAIN, other)))
+    # Without a session, or with what was never sealed here, there is nothing to end.
+    assert "Max-Age=0" in door.farewell(request(OURS))
+    assert "Max-Age=0" in door.farewell(request(OURS, "forged"))
+
+
+def test_sessions_that_ended_are_forgotten_when_they_would_have_ended() -> None:
+    book = Book("trust:private")
+    door, seal = access(book), Seal(KEY)
+    now = clock.now_micros()
+    for n in range(3):
+        old = Session(f"old {n}", book.text, now - 13 * HOUR, now - 13 * HOUR)
+        door.farewell(request(OURS, seal.close(old)))
+    door.farewell(request(OURS, seal.close(Session("new", book.text, now, now))))
+    assert list(door._ended) == ["new"]
+
+
 def test_the_cookie_is_for_https_only_unless_it_is_loopback() -> None:
     book = Book("trust:private")
     _, plain = access(book).login(request(OURS), book.text)
@@ -130,14 +155,14 @@ def test_guessing_is_limited() -> None:
 def test_a_session_ends_by_itself(begun: int, seen: int) -> None:
     book = Book("trust:private")
     now = clock.now_micros()
-    old = Seal(KEY).close(Session(book.text, now - begun * HOUR, now - seen * HOUR))
+    old = Seal(KEY).close(Session("id", book.text, now - begun * HOUR, now - seen * HOUR))
     assert "ended" in str(refusal(access(book).visitor, request(PLAIN, old)))
 
 
 def test_a_session_that_is_used_is_renewed_but_no_longer_than_it_may_last() -> None:
     book = Book("trust:private")
     now = clock.now_micros()
-    visit = request(PLAIN, Seal(KEY).close(Session(book.text, now - 11 * HOUR, now - HOUR // 2)))
+    visit = request(PLAIN, Seal(KEY).close(Session("id", book.text, now - 11 * HOUR, now - HOUR // 2)))
     access(book).visitor(visit)
     renewed = Seal(KEY).open(value_of(visit.state.cookie))
     assert renewed is not None
@@ -153,7 +178,7 @@ def test_another_deployments_cookie_is_none() -> None:
 
 @given(st.binary(min_size=1, max_size=40), st.integers(min_value=0))
 def test_a_cookie_that_was_touched_is_none(change: bytes, at: int) -> None:
-    sealed = Seal(KEY).close(Session("pk", 1, 2))
+    sealed = Seal(KEY).close(Session("id", "pk", 1, 2))
     place = at % len(sealed)
     other = (sealed[:place] + change.hex() + sealed[place + 1 :])[:1_000]
     if other != sealed:
@@ -166,4 +191,4 @@ def test_any_text_is_no_session(text: str) -> None:
 
 
 def test_a_session_does_not_show_its_key() -> None:
-    assert "pk_live" not in repr(Session("pk_live_secret", 1, 2))
+    assert "pk_live" not in repr(Session("id", "pk_live_secret", 1, 2))

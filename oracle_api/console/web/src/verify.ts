@@ -1,6 +1,6 @@
 /**
  * Proofs checked here, in the browser, by WebCrypto and nothing else.
- * Sources: RFC 6962 (hashes), RFC 9162 (2.1.3.2), c2sp.org/signed-note, c2sp.org/tlog-checkpoint, c2sp.org/tlog-proof.
+ * Sources: RFC 6962 (hashes), RFC 9162 (2.1.3.2, 2.1.4.2), c2sp.org/signed-note, c2sp.org/tlog-checkpoint, c2sp.org/tlog-proof.
  */
 
 export interface Checkpoint {
@@ -195,6 +195,45 @@ export async function rootOf(
   }
   if (last !== 0) throw new NotVerified("the audit path is too short");
   return root;
+}
+
+/** Check that the newer tree has the older one's leaves first, unchanged (RFC 9162, 2.1.4.2); neither is empty. */
+export async function verifyConsistency(older: Checkpoint, newer: Checkpoint, proof: Uint8Array[]) {
+  const differs = "the log is not the one that this browser has seen before";
+  if (proof.length > 64 || proof.some((one) => one.length !== HASH))
+    throw new NotVerified("the consistency proof is malformed");
+  if (older.size === newer.size) {
+    if (!equal(older.root, newer.root)) throw new NotVerified(differs);
+    return;
+  }
+  let node = older.size - 1;
+  let last = newer.size - 1;
+  while (node % 2 === 1) {
+    node = Math.floor(node / 2);
+    last = Math.floor(last / 2);
+  }
+  // A complete old tree is itself the first node of the path, and left out of the proof.
+  const [first, ...rest] = node === 0 ? [older.root, ...proof] : proof;
+  if (!first) throw new NotVerified("the consistency proof is too short");
+  let old = first;
+  let grown = first;
+  for (const sibling of rest) {
+    if (last === 0) throw new NotVerified("the consistency proof is too long");
+    if (node % 2 === 1 || node === last) {
+      old = await nodeHash(sibling, old);
+      grown = await nodeHash(sibling, grown);
+      while (node % 2 === 0 && node !== 0) {
+        node = Math.floor(node / 2);
+        last = Math.floor(last / 2);
+      }
+    } else {
+      grown = await nodeHash(grown, sibling);
+    }
+    node = Math.floor(node / 2);
+    last = Math.floor(last / 2);
+  }
+  if (last !== 0) throw new NotVerified("the consistency proof is too short");
+  if (!equal(old, older.root) || !equal(grown, newer.root)) throw new NotVerified(differs);
 }
 
 export interface Verified {

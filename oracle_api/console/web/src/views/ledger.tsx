@@ -4,6 +4,7 @@ import { number } from "../format";
 import { useLoaded, useTitle } from "../hooks";
 import { Card, Empty, EventLink, Facts, Field, Loading, Problem, Table } from "../parts";
 import { setQuery } from "../router";
+import { follow, forget } from "../seen";
 import type { Ledger } from "../types";
 import {
   type Checkpoint,
@@ -15,7 +16,8 @@ import {
   verifyProof,
 } from "../verify";
 
-type Result = { checkpoint: Checkpoint } | { wrong: string };
+type Grown = { checkpoint: Checkpoint; before?: number; wrong?: string };
+type Result = Grown | { wrong: string };
 
 export function LedgerView({ query }: { query: URLSearchParams }) {
   useTitle("Ledger");
@@ -52,13 +54,14 @@ export function LedgerView({ query }: { query: URLSearchParams }) {
 
 function Checkpoints({ of }: { of: Ledger }) {
   const [results, setResults] = useState<Record<number, Result>>({});
+  const [turn, setTurn] = useState(0);
   useEffect(() => {
     let current = true;
     (async () => {
       const found: Record<number, Result> = {};
       for (const one of of.checkpoints) {
         try {
-          found[one.log] = { checkpoint: await openNote(one.note, await parseKeys(of.keys)) };
+          found[one.log] = await followed(await openNote(one.note, await parseKeys(of.keys)));
         } catch (error) {
           found[one.log] = { wrong: message(error) };
         }
@@ -68,39 +71,79 @@ function Checkpoints({ of }: { of: Ledger }) {
     return () => {
       current = false;
     };
-  }, [of]);
-  return (
-    <Table label="Checkpoints">
-      <thead>
-        <tr>
-          <th>Log</th>
-          <th class="right">Leaves</th>
-          <th>Root</th>
-          <th>Signature</th>
-        </tr>
-      </thead>
-      <tbody>
-        {of.checkpoints.map((one) => {
-          const result = results[one.log];
-          const good = result && "checkpoint" in result ? result.checkpoint : undefined;
-          return (
-            <tr key={one.log}>
-              <td>{good?.origin ?? one.log}</td>
-              <td class="right num">{good ? number(good.size) : "–"}</td>
-              <td>
-                <code>{good ? hex(good.root).slice(0, 24) : "–"}</code>
-              </td>
-              <td>
-                {!result && "…"}
-                {good && <span class="chip good">holds</span>}
-                {result && "wrong" in result && <span class="bad">{result.wrong}</span>}
-              </td>
-            </tr>
-          );
-        })}
-      </tbody>
-    </Table>
+  }, [of, turn]);
+  const changed = Object.values(results).flatMap((one) =>
+    "checkpoint" in one && one.wrong ? [one.checkpoint.origin] : [],
   );
+  const startOver = () => {
+    forget(changed);
+    setTurn(turn + 1);
+  };
+  return (
+    <>
+      {changed.length > 0 && (
+        <p class="problem">
+          <strong>A log has changed:</strong> what this browser verified before is no longer part of it.
+          Somebody rewrote it, or the deployment was made anew under its old name. Ask the operator before you
+          forget it.{" "}
+          <button type="button" onClick={startOver}>
+            Forget what was seen
+          </button>
+        </p>
+      )}
+      <Table label="Checkpoints">
+        <thead>
+          <tr>
+            <th>Log</th>
+            <th class="right">Leaves</th>
+            <th>Root</th>
+            <th>Signature</th>
+            <th>Since it was last seen here</th>
+          </tr>
+        </thead>
+        <tbody>
+          {of.checkpoints.map((one) => {
+            const result = results[one.log];
+            const good = result && "checkpoint" in result ? result.checkpoint : undefined;
+            return (
+              <tr key={one.log}>
+                <td>{good?.origin ?? one.log}</td>
+                <td class="right num">{good ? number(good.size) : "–"}</td>
+                <td>
+                  <code>{good ? hex(good.root).slice(0, 24) : "–"}</code>
+                </td>
+                <td>
+                  {!result && "…"}
+                  {good && <span class="chip good">holds</span>}
+                  {result && !good && <span class="bad">{result.wrong}</span>}
+                </td>
+                <td>{good && <Growth of={result as Grown} />}</td>
+              </tr>
+            );
+          })}
+        </tbody>
+      </Table>
+    </>
+  );
+}
+
+function Growth({ of }: { of: Grown }) {
+  if (of.wrong) return <span class="bad">{of.wrong}</span>;
+  if (!of.before) return <>first seen</>;
+  const more = of.checkpoint.size - of.before;
+  return (
+    <>
+      <span class="chip good">extends it</span> <span class="num">{more > 0 && `+${number(more)}`}</span>
+    </>
+  );
+}
+
+async function followed(checkpoint: Checkpoint): Promise<Grown> {
+  try {
+    return { checkpoint, before: await follow(checkpoint) };
+  } catch (error) {
+    return { checkpoint, wrong: message(error) };
+  }
 }
 
 function ProofCard({ event, keys }: { event: string; keys: string }) {
@@ -116,6 +159,7 @@ function ProofCard({ event, keys }: { event: string; keys: string }) {
         const text = await getText(`ledger/proofs/${encodeURIComponent(event)}`);
         const result = await verifyProof(text, await parseKeys(keys));
         if (result.leaf.eventId !== event) throw new NotVerified("the proof is of another event");
+        await follow(result.checkpoint);
         if (current) setVerified(result);
       } catch (error) {
         if (!current) return;
@@ -161,7 +205,8 @@ function ProofCard({ event, keys }: { event: string; keys: string }) {
         {verified && (
           <>
             <p class="said">
-              <strong>Verified.</strong> The event stands in the log that this checkpoint signs.
+              <strong>Verified.</strong> The event stands in the log that this checkpoint signs, and the log
+              extends what this browser has seen of it.
             </p>
             <ol class="proof">
               <li>
