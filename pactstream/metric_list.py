@@ -18,6 +18,7 @@ PROCESSES: Final = {
     "behaviour": "evaluator_worker.behaviour.__main__",
     "anomaly": "evaluator_worker.anomaly.__main__",
     "console": "oracle_api.console.__main__",
+    "otlp": "evaluator_worker.otlp.__main__",
     "sidecar": "pactstream.sidecar.__main__",
 }
 """Each kind of process, and the module that starts it."""
@@ -56,7 +57,7 @@ class Metric(NamedTuple):
 
 
 _HTTP: Final = ("gateway", "oracle", "console", "sidecar")
-_LOOPS: Final = ("evaluator", "sealer", "aggregator", "push", "paging", "behaviour", "anomaly")
+_LOOPS: Final = ("evaluator", "sealer", "aggregator", "push", "paging", "behaviour", "anomaly", "otlp")
 _ON_KAFKA: Final = tuple(process for process in PROCESSES if process != "sidecar")
 _FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -465,6 +466,31 @@ _ANOMALY_METRICS: Final = (
     ),
 )
 
+_OTLP_METRICS: Final = (
+    Metric(
+        "pactstream_otlp_spans_total",
+        "counter",
+        "spans",
+        "Spans that collectors took (`exported`), left out of a request that they took (`rejected`), or "
+        "refused with all of it (`refused`).",
+        ("otlp",),
+        ("outcome",),
+    ),
+    Metric(
+        "pactstream_otlp_failed_requests_total",
+        "counter",
+        "requests",
+        "Requests to collectors that had to be sent again.",
+        ("otlp",),
+    ),
+    Metric(
+        "pactstream_otlp_skipped_records_total",
+        "counter",
+        "records",
+        "Records of the topic `telemetry.evaluated` that are no batches of leaves.",
+        ("otlp",),
+    ),
+)
 _SIDECAR_METRICS: Final = (
     Metric(
         "pactstream_sidecar_events_total",
@@ -525,6 +551,7 @@ METRICS: Final = {
         *_ORACLE_METRICS,
         *_PAGING_METRICS,
         *_ANOMALY_METRICS,
+        *_OTLP_METRICS,
         *_SIDECAR_METRICS,
     )
 }

@@ -10,6 +10,7 @@ from typing import Final
 
 from evaluator_worker.anomaly.settings import AnomalySettings
 from evaluator_worker.behaviour.settings import BehaviourSettings
+from evaluator_worker.otlp.settings import OtlpSettings
 from evaluator_worker.paging.settings import PagingSettings
 from evaluator_worker.settings import EvaluatorSettings
 from ingest_gateway.settings import GatewaySettings
@@ -34,6 +35,7 @@ CLASSES: Final = (
     AggregatorSettings,
     OracleSettings,
     PagingSettings,
+    OtlpSettings,
     ConsoleSettings,
     SidecarSettings,
 )

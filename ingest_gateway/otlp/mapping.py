@@ -1,7 +1,6 @@
-"""Which span becomes which event: one table, for one version of each convention.
+"""Which span becomes which event, by the names of `pactstream.genai`; `docs/otlp.md` shows it all.
 
-OpenTelemetry's GenAI conventions (semantic-conventions 1.41.0, status "development") and OpenInference's name
-the same things differently; a figure is taken from the first name that is there. `docs/otlp.md` shows it all.
+A figure is taken from the first name that is there.
 """
 
 from __future__ import annotations
@@ -16,12 +15,10 @@ import msgspec
 
 from ingest_gateway.otlp.spans import Attributes, Span
 from pactstream import ids
-
-GENAI_VERSION: Final = "1.41.0"
+from pactstream.genai import ERROR_TYPE, FINISH_REASONS, METADATA, NAMES, OPERATION, OUTCOMES
 
 Shape: TypeAlias = Literal["session", "tool_call", "response"]
 
-OPERATION: Final = "gen_ai.operation.name"
 KIND: Final = "openinference.span.kind"
 
 SHAPES: Final[Mapping[tuple[str, str], Shape]] = {
@@ -37,33 +34,6 @@ SHAPES: Final[Mapping[tuple[str, str], Shape]] = {
 }
 """What a span is, by the attribute that says so. A session is two events: its start and its end."""
 
-NAMES: Final[Mapping[str, tuple[str, ...]]] = {
-    "agentId": ("pactstream.agent.id", "gen_ai.agent.id", "agent.id"),
-    "sessionId": ("pactstream.session.id", "gen_ai.conversation.id", "session.id"),
-    "pactId": ("pactstream.pact.id",),
-    "reservationId": ("pactstream.reservation.id",),
-    "tool": ("gen_ai.tool.name", "tool.name"),
-    "params": ("gen_ai.tool.call.arguments", "input.value"),
-    "input": ("gen_ai.input.messages", "input.value"),
-    "output": ("gen_ai.output.messages", "output.value"),
-    "tokens": ("gen_ai.usage.total_tokens", "llm.token_count.total"),
-    "inputTokens": ("gen_ai.usage.input_tokens", "llm.token_count.prompt"),
-    "outputTokens": ("gen_ai.usage.output_tokens", "llm.token_count.completion"),
-}
-"""Where each member of an event is looked for, at the span and then at its resource, in this order."""
-
-METADATA: Final[Mapping[str, tuple[str, ...]]] = {
-    "model_version": ("gen_ai.response.model", "gen_ai.request.model", "llm.model_name"),
-    "provider": ("gen_ai.provider.name", "llm.provider"),
-    "prompt_template_id": ("llm.prompt_template.version",),
-    "confidence": ("pactstream.confidence",),
-    "tool_call_id": ("gen_ai.tool.call.id", "tool_call.id"),
-    "service": ("service.name",),
-}
-"""What goes into an event's metadata, beside `trace_id` and `span_id`."""
-
-_FINISH: Final = "gen_ai.response.finish_reasons"
-_OUTCOMES: Final = {"content_filter": "refusal", "length": "partial", "max_tokens": "partial"}
 _NANOS_PER_MILLI: Final = 1_000_000
 _MAX_METADATA_CHARS: Final = 4_096
 
@@ -164,8 +134,8 @@ def _tool_call(
 
 
 def _response(span: Span, said: Attributes, tenant_id: str, common: dict[str, Any]) -> dict[str, Any]:
-    reasons = said.get(_FINISH) or []
-    finished = next((_OUTCOMES[one] for one in reasons if one in _OUTCOMES), "success")
+    reasons = said.get(FINISH_REASONS) or []
+    finished = next((OUTCOMES[one] for one in reasons if one in OUTCOMES), "success")
     answer = {
         "type": "response",
         "eventId": _event_id(span, tenant_id, 0),
@@ -222,11 +192,11 @@ def _metadata(span: Span, said: Attributes) -> dict[str, Any]:
 
 
 def _failed(span: Span, said: Attributes) -> bool:
-    return span.failed or said.get("error.type") is not None
+    return span.failed or said.get(ERROR_TYPE) is not None
 
 
 def _fault(span: Span, said: Attributes) -> str | None:
-    return span.message or _text(said.get("error.type") or "") or None
+    return span.message or _text(said.get(ERROR_TYPE) or "") or None
 
 
 def _latency(span: Span) -> float:

@@ -38,8 +38,8 @@ T = TypeVar("T")
 class Rights:
     """Topics, groups and transactional ids, without prefix.
 
-    `transactions` are beginnings: a worker's id ends with its instance's name. `describes` are groups that the
-    service looks at without being a member.
+    `transactions` are beginnings: a worker's id ends with its instance's name. So are groups that end with an
+    asterisk. `describes` are groups that the service looks at without being a member.
     """
 
     reads: tuple[str, ...] = ()
@@ -128,6 +128,8 @@ RIGHTS: Final = {
         groups=("paging", "page-deliverer", "page-projector"),
         transactions=("paging-", "page-notices"),
     ),
+    # Its name follows: one group a destination.
+    "otlp": Rights(reads=(t.EVALUATED,), groups=("otlp-*",)),
 }
 """By service. To read or write a topic is also to describe it; to write is also to be idempotent (KIP-679)."""
 
@@ -139,10 +141,11 @@ class Right(NamedTuple):
     operation: AclOperation
     kind: ResourceType
     name: str
+    prefixed: bool = False
 
     def __str__(self) -> str:
         """As a person reads it."""
-        star = "*" if self._pattern is ResourcePatternType.PREFIXED else ""
+        star = "*" if self.prefixed else ""
         kind = self.kind.name.lower().replace("_", " ")
         return f"{self.user}  {self.operation.name.lower()}  {kind} {self.name}{star}"
 
@@ -156,8 +159,7 @@ class Right(NamedTuple):
 
     @property
     def _pattern(self) -> ResourcePatternType:
-        prefixed = self.kind is ResourceType.TRANSACTIONAL_ID
-        return ResourcePatternType.PREFIXED if prefixed else ResourcePatternType.LITERAL
+        return ResourcePatternType.PREFIXED if self.prefixed else ResourcePatternType.LITERAL
 
     @property
     def _rest(self) -> tuple[str, str, AclOperation, AclPermissionType]:
@@ -174,7 +176,9 @@ def rights_of(user: str, rights: Rights, topic_prefix: str) -> Iterator[Right]:
         (AclOperation.WRITE, ResourceType.TRANSACTIONAL_ID, rights.transactions),
     )
     for operation, kind, names in kinds:
-        yield from (Right(user, operation, kind, topic_prefix + name) for name in names)
+        for name in names:
+            prefixed = kind is ResourceType.TRANSACTIONAL_ID or name.endswith("*")
+            yield Right(user, operation, kind, topic_prefix + name.removesuffix("*"), prefixed)
 
 
 def apply(settings: KafkaSettings, user_prefix: str = USER_PREFIX) -> list[str]:
@@ -225,6 +229,7 @@ def granted(admin: AdminClient) -> set[Right]:
             AclOperation(one.operation),
             ResourceType(one.restype),
             one.name,
+            one.resource_pattern_type == ResourcePatternType.PREFIXED,
         ): one
         for one in found
     }

@@ -87,6 +87,14 @@ def test_a_key_is_with_the_service_that_signs_with_it_and_no_other() -> None:
     }
 
 
+def test_traces_go_nowhere_unless_they_are_wanted() -> None:
+    assert of_kind("StatefulSet")["ps-otlp"]["spec"]["replicas"] == 0
+    wanted = of_kind("StatefulSet", "services.otlp.replicas=1")["ps-otlp"]["spec"]
+    assert wanted["replicas"] == 1
+    where = environment(wanted["template"]["spec"])["PACTSTREAM_OTLP_DESTINATIONS"]
+    assert where["valueFrom"] == {"secretKeyRef": {"name": "pactstream-otlp", "key": "destinations"}}
+
+
 def test_secrets_are_references() -> None:
     for service, pod in workloads().items():
         for name, one in environment(pod).items():
@@ -117,6 +125,7 @@ def test_workers_come_back_under_their_names_with_their_state() -> None:
         "paging",
         "behaviour",
         "anomaly",
+        "otlp",
     }
     (claim,) = workers["ps-evaluator"]["spec"]["volumeClaimTemplates"]
     assert claim["metadata"]["name"] == "state"
@@ -144,6 +153,7 @@ def test_network_of_the_oracle_and_of_push() -> None:
     assert ports["oracle"] == {53, 9093, 8443}
     assert ports["push"] == {53, 9093, 8443, 443}
     assert ports["console"] == {53, 9093, 8443, 8080}
+    assert ports["otlp"] == {53, 9093, 443, 4318}
     assert ports["gateway"] == {53, 9093, "preflight"}
     asked = policies["ps-evaluator"]["spec"]["ingress"][-1]
     (peer,) = asked["from"]

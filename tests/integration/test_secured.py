@@ -28,6 +28,8 @@ from pactstream.devstack.supervisor import Supervisor
 from pactstream.errors import Fatal
 from pactstream.kafka import reach, rights, topics
 from pactstream.settings import KafkaSettings, environment
+from tests.integration.test_otlp_relay import relaying
+from tests.otlp_peer import collecting
 from tests.pipeline import new_agent, rows_of
 from tests.stack import eventually
 
@@ -92,6 +94,8 @@ def test_the_pipeline_runs_with_the_rights_of_each_service(secured: Secured, tmp
         with agent.telemetry(running) as telemetry, telemetry.session():
             telemetry.tool_call(tool="lookup", params={"id": 1}, outcome="success")
         eventually(lambda: len(rows_of(running, agent.agent_id)) == 3, timeout=30)
+        with collecting() as peer, relaying(secured.settings("pactstream-otlp"), peer.url):
+            eventually(lambda: len(peer.spans) == 2, timeout=30)
         logs = [path.read_text() for path in tmp_path.glob("*.log")]
     assert not [line for log in logs for line in log.splitlines() if "authoriz" in line.lower()]
 
@@ -103,6 +107,7 @@ def test_the_pipeline_runs_with_the_rights_of_each_service(secured: Secured, tmp
         ("oracle", topics.TENANTS),
         ("push", topics.BATCHES),
         ("sealer", topics.BATCHES),
+        ("otlp", topics.EVALUATED),
     ],
 )
 def test_a_service_cannot_write_elsewhere(secured: Secured, service: str, topic: str) -> None:
@@ -115,7 +120,12 @@ def test_a_service_cannot_write_elsewhere(secured: Secured, service: str, topic:
 
 @pytest.mark.parametrize(
     ("service", "topic"),
-    [("gateway", topics.EVALUATED), ("oracle", topics.BATCHES), ("push", topics.EVALUATED)],
+    [
+        ("gateway", topics.EVALUATED),
+        ("oracle", topics.BATCHES),
+        ("push", topics.EVALUATED),
+        ("otlp", topics.BATCHES),
+    ],
 )
 def test_a_service_cannot_read_elsewhere(secured: Secured, service: str, topic: str) -> None:
     group = {"group.id": rights.RIGHTS[service].groups[0] if rights.RIGHTS[service].groups else "any"}

@@ -16,6 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from ingest_gateway.otlp import mapping, spans
+from pactstream import genai
 from pactstream.errors import InvalidInput
 from tests.gateway_tools import ATLAS, TREASURY, TestGateway, make_gateway
 from tests.otlp_tools import JSON, PROTOBUF, Recorder, agent_run, failing_tool
@@ -178,10 +179,10 @@ def test_it_is_on_the_openapi_page(gateway: TestGateway) -> None:
 
 def test_the_page_shows_the_table() -> None:
     text = DOCS.read_text()
-    assert mapping.GENAI_VERSION in text
+    assert genai.GENAI_VERSION in text
     for key, value in mapping.SHAPES:
         assert f"`{key}` = `{value}`" in text
-    for table in (mapping.NAMES, mapping.METADATA):
+    for table in (genai.NAMES, genai.METADATA):
         for member, places in table.items():
             assert f"| `{member}` | {', '.join(f'`{place}`' for place in places)} |" in text
 
@@ -195,7 +196,7 @@ def test_any_bytes_are_spans_or_our_error(content: bytes) -> None:
 
 scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20))
 names = st.sampled_from(
-    [name for table in (mapping.NAMES, mapping.METADATA) for one in table.values() for name in one]
+    [name for table in (genai.NAMES, genai.METADATA) for one in table.values() for name in one]
 )
 attributes = st.dictionaries(names, scalars | st.lists(scalars, max_size=2), max_size=6)
 

@@ -25,15 +25,16 @@ def test_strangers_process_writes_nothing_that_is_judged_or_sealed() -> None:
 
 def test_private_values_are_read_by_those_who_need_them() -> None:
     readers = {service for service, rights in RIGHTS.items() if topics.EVALUATED in rights.reads}
-    assert readers == {"sealer", "aggregator", "behaviour", "paging"}
+    assert readers == {"sealer", "aggregator", "behaviour", "paging", "otlp"}
 
 
 def test_names_have_the_prefix() -> None:
-    rights = Rights(reads=("a",), writes=("b",), groups=("c",), describes=("d",), transactions=("e-",))
+    rights = Rights(reads=("a",), writes=("b",), groups=("c", "f-*"), describes=("d",), transactions=("e-",))
     assert sorted(map(str, rights_of("me", rights, "x."))) == [
         "me  describe  group x.d",
         "me  describe  group x.reader",
         "me  read  group x.c",
+        "me  read  group x.f-*",
         "me  read  topic x.a",
         "me  write  topic x.b",
         "me  write  transactional id x.e-*",

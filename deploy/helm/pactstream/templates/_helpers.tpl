@@ -24,6 +24,8 @@ behaviour:
   {module: evaluator_worker.behaviour, port: 9107, metrics: 9107, worker: true}
 anomaly:
   {module: evaluator_worker.anomaly, port: 9108, metrics: 9108, worker: true, clickhouse: true}
+otlp:
+  {module: evaluator_worker.otlp, port: 9111, metrics: 9111, worker: true, collectors: true}
 {{- end -}}
 
 {{/* Secrets by service. Keys come as variables: Kubernetes lets the group read mounted ones, which is refused. */}}
@@ -46,6 +48,8 @@ push:
   - {variable: KEY_WEBHOOK, of: webhookKey, key: webhook.key}
 paging:
   - {variable: KEY_PAGING, of: pagingKey, key: paging.key}
+otlp:
+  - {variable: OTLP_DESTINATIONS, of: otlp, key: destinations}
 {{- end -}}
 
 {{- define "pactstream.name" -}}

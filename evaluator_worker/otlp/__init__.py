@@ -1,0 +1,1 @@
+"""OpenTelemetry out: judged sessions as OTLP traces, to collectors that the operator names."""
