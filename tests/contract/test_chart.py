@@ -170,6 +170,14 @@ def test_scaling_on_lag() -> None:
     assert "replicas" not in of_kind("StatefulSet", *values)["ps-evaluator"]["spec"]
 
 
+def test_pods_are_spread_over_zones_and_hosts() -> None:
+    for service, pod in workloads().items():
+        keys = {one["topologyKey"] for one in pod["topologySpreadConstraints"]}
+        assert keys == {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}, service
+        for one in pod["topologySpreadConstraints"]:
+            assert one["labelSelector"]["matchLabels"]["app.kubernetes.io/component"] == service
+
+
 def test_disruption_budgets_and_monitors() -> None:
     assert all(one["spec"]["maxUnavailable"] == 1 for one in of_kind("PodDisruptionBudget").values())
     monitors = of_kind("ServiceMonitor", "serviceMonitor.enabled=true")

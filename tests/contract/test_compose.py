@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,8 +16,8 @@ import yaml
 
 from tests.settings_table import CLASSES
 
-ROOT = Path(__file__).parents[2]
-FILE = ROOT / "deploy" / "compose.yaml"
+DEPLOY = Path(__file__).parents[2] / "deploy"
+FILE = DEPLOY / "compose.yaml"
 # Read elsewhere than in a settings class, or by the image itself.
 OTHERS = {"PACTSTREAM_ADMIN_KEY"}
 
@@ -78,11 +80,49 @@ def test_mounted_files_are_in_the_repository() -> None:
         assert source in named or (FILE.parent / source).exists(), mount
 
 
+def test_what_watches_is_there_and_reaches_what_it_watches() -> None:
+    """Prometheus scrapes each service, by the jobs that the rules know; Grafana gets what its files name."""
+    assert {"kafka", "clickhouse", "prometheus", "alertmanager", "grafana"} <= set(services())
+    grafana = services()["grafana"]
+    read = set(
+        re.findall(
+            r"\$(PACTSTREAM_\w+)", (DEPLOY / "grafana/provisioning/datasources/clickhouse.yml").read_text()
+        )
+    )
+    assert read == {name for name in grafana["environment"] if name.startswith("PACTSTREAM_")}
+    alone, here = (
+        yaml.safe_load((DEPLOY / "prometheus" / f"{one}.yml").read_text()) for one in ("prometheus", "compose")
+    )
+    assert targets(here) == {f"{job}:{target.partition(':')[2]}" for job, target in jobs(alone)}
+    assert {target.partition(":")[0] for target in targets(here)} == set(always(ours())) - {"setup", "atlas"}
+    others = ("rule_files", "global")
+    assert [alone[one] for one in others] == [here[one] for one in others]
+
+
+def always(found: dict[str, Any]) -> dict[str, Any]:
+    """Those that need no `--profile`."""
+    return {name: one for name, one in found.items() if not one.get("profiles")}
+
+
+def jobs(config: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(one["job_name"], one["static_configs"][0]["targets"][0]) for one in config["scrape_configs"]]
+
+
+def targets(config: dict[str, Any]) -> set[str]:
+    return {target for _, target in jobs(config)}
+
+
 def test_compose_itself_accepts_it() -> None:
     client = shutil.which("docker-compose")
     if client is None:
-        pytest.skip("docker-compose is not installed")
-    done = subprocess.run(
-        [client, "-f", str(FILE), "config", "-q"], capture_output=True, text=True, check=False
-    )
+        pytest.skip("docker-compose is not installed: docs/deploy.md says how to build it")
+    command = [client, "-f", str(FILE), "config", "--format", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+    resolved = json.loads(done.stdout)["services"]
+    assert set(resolved) == set(always(services()))
+    # Anchors were merged, and defaults filled in: what is written here is what a container gets.
+    for name in always(ours()):
+        assert resolved[name]["read_only"], name
+        assert resolved[name]["depends_on"].keys() & {"setup", "kafka"} or name == "atlas", name
+    assert re.findall(r"\$\{\w+", json.dumps(resolved)) == []

@@ -24,6 +24,7 @@ _ALERTS = re.findall(r"- alert: (\w+)", _RULES)
         ("promtool", "check", "rules", "rules/pactstream.yml"),
         ("promtool", "test", "rules", "rules_test.yml"),
         ("promtool", "check", "config", "prometheus.yml"),
+        ("promtool", "check", "config", "compose.yml"),
         ("amtool", "check-config", "alertmanager.yml"),
     ],
     ids=" ".join,
