@@ -28,6 +28,7 @@ def main() -> int:
         with ExitStack() as opened:
             opened.enter_context(server.metrics(ours.metrics_host, ours.oracle_metrics_port))
             database = opened.enter_context(ClickHouse(ours))
+            database.check()
             standings = opened.enter_context(closing(TenantStandings(directory)))
             subscriptions = wiring.subscriptions(ours)
             if subscriptions is not None:

@@ -18,13 +18,11 @@ GRANT SELECT, INSERT ON pactstream.room_events TO pactstream_sealer;
 GRANT SELECT, INSERT, ALTER DELETE ON pactstream.room_event_payloads TO pactstream_sealer;
 GRANT SELECT, INSERT ON pactstream.ledger_segments TO pactstream_sealer;
 GRANT SELECT, INSERT ON pactstream.pacts TO pactstream_sealer;
-GRANT SELECT ON system.mutations TO pactstream_sealer;
 
 GRANT SELECT ON pactstream.room_events TO pactstream_aggregator;
-GRANT SELECT ON pactstream.ledger_segments TO pactstream_aggregator;
 -- What it inserts into `scores` goes to `latest_scores` too, by a view that acts as the operator who made it.
 GRANT SELECT, INSERT ON pactstream.scores TO pactstream_aggregator;
-GRANT SELECT, INSERT ON pactstream.score_regressions TO pactstream_aggregator;
+GRANT INSERT ON pactstream.score_regressions TO pactstream_aggregator;
 
 -- Strangers talk to the oracle: it reads what is public, and no private value.
 GRANT SELECT ON pactstream.scores TO pactstream_oracle;

@@ -25,6 +25,7 @@ def main() -> int:
         with ExitStack() as opened:
             opened.enter_context(server.metrics(ours.metrics_host, ours.console_metrics_port))
             database = opened.enter_context(ClickHouse(ours))
+            database.check()
             standings = opened.enter_context(closing(TenantStandings(directory)))
             parts = wiring.build(ours, database, directory, standings)
             app, tls = create_app(parts), server.tls_of(ours)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import Any, Self, TypeVar
 
@@ -43,6 +44,10 @@ _FATAL_CODES = _NO_TABLE_CODES | frozenset(
 )
 
 
+# Of the other side: what passes (a connection cut in the handshake) is not among them.
+_NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
+
+
 class ClickHouse:
     """One database. Connects at the first use, so that a service can start before ClickHouse does.
 
@@ -69,6 +74,15 @@ class ClickHouse:
             if self._connected is not None:
                 self._connected.close()
                 self._connected = None
+
+    def check(self) -> None:
+        """Return if ClickHouse lets us in, or does not answer: that may pass, and whoever needs it waits.
+
+        Raises:
+            Fatal: it refuses the user, or its certificate is not to be believed.
+        """
+        with suppress(Retryable):
+            self.rows("SELECT 1")
 
     def rows(
         self, sql: str, parameters: Parameters | None = None, *, formats: Mapping[str, str] | None = None
@@ -186,12 +200,27 @@ def classify(error: ClickHouseError) -> PactstreamError:
     name = getattr(error, "name", None) or type(error).__name__
     if code in _BAD_VALUE_CODES or (code is None and isinstance(error, DataError)):
         return InvalidInput(f"ClickHouse does not take a value ({name})")
+    if (untrusted := _tls_fault(error)) is not None:
+        return Fatal(f"no trusted connection to ClickHouse: {untrusted}")
     message = f"ClickHouse: {_first_line(error)}"
     if code in _NO_TABLE_CODES:
         return Fatal(f"{message}; make the tables with: pactstream migrate")
     if code in _FATAL_CODES:
         return Fatal(message)
     return Retryable(message)
+
+
+def _tls_fault(error: BaseException | None) -> str | None:
+    """What is wrong with the other side's certificate or TLS; None if nothing is known to be."""
+    while error is not None:
+        reason = getattr(error, "reason", None)  # urllib3 keeps the cause there
+        for one in (error, reason, *error.args):
+            if isinstance(one, ssl.SSLCertVerificationError):
+                return f"certificate verify failed: {one.verify_message}"
+            if isinstance(one, ssl.SSLError) and one.reason in _NOT_TLS:
+                return "it does not speak TLS: check PACTSTREAM_CLICKHOUSE_SECURE and _PORT"
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _first_line(error: ClickHouseError) -> str:

@@ -6,14 +6,41 @@ import re
 from pathlib import Path
 
 import clickhouse_connect
+import pytest
 
 from pactstream.clickhouse import migrate
 from pactstream.kafka.rights import RIGHTS
 from pactstream.settings import ClickHouseSettings
+from tests import granted
 from tests.stack import ClickHouseAddress
 
 FILE = Path(__file__).parents[2] / "deploy" / "clickhouse" / "users.sql"
 WITHOUT = {"gateway", "evaluator", "behaviour"}  # they know no ClickHouse
+ROOT = FILE.parents[2]
+# Where each user's statements stand.
+SOURCES = {
+    "sealer": ("ledger_sealer/[!r]*.py", "ledger_sealer/rows.py", "pactstream/clickhouse/erasure.py"),
+    "aggregator": ("score_aggregator/*.py", "score_aggregator/sql/*.sql"),
+    "oracle": ("oracle_api/*.py",),
+    "console": ("oracle_api/console/*.py",),
+    "push": ("oracle_api/push/*.py",),
+    "paging": ("evaluator_worker/paging/*.py",),
+    "anomaly": ("evaluator_worker/anomaly/*.py",),
+}
+# The projector writes these by one statement; it reads them only to see what is there.
+BY_BLOCKS = {("INSERT", "room_events"), ("INSERT", "room_event_payloads"), ("INSERT", "ledger_segments")}
+NEVER = (
+    "DROP TABLE pactstream.room_events",
+    "TRUNCATE TABLE pactstream.ledger_segments",
+    "ALTER TABLE pactstream.room_events UPDATE valid = true WHERE 1",
+    "CREATE TABLE pactstream.mine (a Int8) ENGINE = MergeTree ORDER BY a",
+    "CREATE USER mine IDENTIFIED WITH no_password",
+    "SELECT * FROM system.users",
+    "SELECT * FROM file('/etc/hostname', 'LineAsString')",
+    "SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString', 'line String')",
+)
+
+Need = tuple[str, str]  # a verb and a table
 
 
 def statements() -> list[str]:
@@ -41,6 +68,64 @@ def test_the_oracle_may_read_whatever_it_asks_for() -> None:
     granted = set(re.findall(r"ON pactstream\.(\w+) TO pactstream_oracle", FILE.read_text()))
     assert {"latest_scores", "room_events", "ledger_segments"} <= asked
     assert asked == granted
+
+
+def grants_of(user: str) -> list[str]:
+    suffix = f" TO pactstream_{user}"
+    return [one.removeprefix("GRANT ").removesuffix(suffix) for one in statements() if one.endswith(suffix)]
+
+
+def needs(user: str, tables: set[str]) -> set[Need]:
+    """What the user's program does, by its source."""
+    source = "".join(path.read_text() for pattern in SOURCES[user] for path in sorted(ROOT.glob(pattern)))
+    read = {("SELECT", table) for table in re.findall(r"(?:FROM|JOIN) (\w+)", source) if table in tables}
+    written = {("INSERT", table) for table in re.findall(r'\.insert\("(\w+)"', source)}
+    deleted = {("ALTER DELETE", table) for table in re.findall(r"ALTER TABLE (\w+) DELETE", source)}
+    return read | written | deleted | (BY_BLOCKS if user == "sealer" else set())
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """A directory with the tables, and each table's first column with its type."""
+    directory = tmp_path_factory.mktemp("granted")
+    create = ["CREATE DATABASE pactstream"]
+    for migration in migrate.packaged():
+        create += [one for one in migrate.statements(migration.sql) if "INSERT INTO" not in one]
+    acts = "ALTER TABLE latest_scores_filled MODIFY DEFINER = pactstream_operator SQL SECURITY DEFINER"
+    create[1:1] = ["USE pactstream"]
+    everything = ["ALL ON *.* WITH GRANT OPTION"]
+    answers = granted.ask(directory, granted.ADMINISTRATOR, everything, [*create, acts])
+    assert set(answers) == {None}, list(zip([*create, acts], answers, strict=True))
+    columns = {
+        table: re.search(rf"CREATE TABLE IF NOT EXISTS {table}\s*\(\s*(\w+ +\S+)", "".join(create))
+        for table in re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", "".join(create))
+    }
+    return directory, {table: found[1] for table, found in columns.items() if found}
+
+
+@pytest.mark.parametrize("user", SOURCES)
+def test_the_engine_lets_each_user_do_what_its_program_does_and_nothing_else(
+    made: tuple[Path, dict[str, str]], user: str
+) -> None:
+    directory, columns = made
+    tries: dict[Need, str] = {}
+    for table, column in columns.items():
+        name, kind = column.split()
+        tries["SELECT", table] = f"SELECT * FROM pactstream.{table} LIMIT 1"
+        tries["INSERT", table] = (
+            f"INSERT INTO pactstream.{table} ({name}) SELECT defaultValueOfTypeName('{kind}') WHERE 0"
+        )
+        tries["ALTER DELETE", table] = (
+            f"ALTER TABLE pactstream.{table} DELETE WHERE 0 SETTINGS mutations_sync = 2"
+        )
+    # As the client library does when it connects.
+    connect = "SELECT name, value, readonly FROM system.settings LIMIT 1"
+    answers = granted.ask(directory, user, grants_of(user), [connect, *tries.values(), *NEVER])
+    assert answers[0] is None
+    assert set(answers) <= {None, granted.DENIED}
+    allowed = {need for need, answer in zip(tries, answers[1:], strict=False) if answer is None}
+    assert allowed == needs(user, set(columns))
+    assert set(answers[-len(NEVER) :]) == {granted.DENIED}
 
 
 def test_the_engine_reads_every_statement(clickhouse_database: ClickHouseAddress) -> None:
