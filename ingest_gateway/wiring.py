@@ -155,7 +155,7 @@ def _readiness(tables: Sequence[Table[Any]]) -> Callable[[], Awaitable[bool]]:
         try:
             for table in tables:
                 table.catch_up(_READY_SECONDS)
-        except Retryable as error:
+        except (Retryable, Fatal) as error:
             _log.warning("not ready: %s", error)
             return False
         return True

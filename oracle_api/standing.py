@@ -15,7 +15,7 @@ from uuid import UUID
 
 from pactstream import clock
 from pactstream.control.tenants import AgentStatus, TenantDirectory
-from pactstream.errors import Retryable
+from pactstream.errors import Fatal, Retryable
 
 Standing: TypeAlias = Literal["active", "paused", "revoked", "unregistered", "unknown"]
 
@@ -80,6 +80,6 @@ class TenantStandings:
             try:
                 self._directory.table.catch_up(_CONFIRM_TIMEOUT_SECONDS)
                 self._confirmed_at = clock.monotonic_seconds()
-            except Retryable as error:
+            except (Retryable, Fatal) as error:
                 _log.warning("the agents' standing is not confirmed: %s", error)
             self._stop.wait(_CONFIRM_SECONDS)

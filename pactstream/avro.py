@@ -4,6 +4,9 @@ The ids are fixed in `schemas/registry.json`, so that neither side needs a regis
 written with the newest version of its schema and read with the version that its id names, resolved to the
 newest (Avro 1.12, "Schema Resolution"). Where writer and reader have one version, generated code does the work
 (`pactstream/avro_code.py`); fastavro resolves between versions.
+
+A record of an id beyond those we know was written by a newer program. As a dead letter it would be lost, so
+whoever meets it stops, and a newer process takes its place (docs/upgrades.md).
 """
 
 from __future__ import annotations
@@ -19,9 +22,12 @@ import fastavro
 
 from pactstream import avro_code, schema_files
 from pactstream.errors import Fatal, InvalidInput
+from pactstream.settings import SchemaSettings, load
 
 MAGIC = 0
 HEADER_BYTES = 5
+# Ids have no gaps, so a newer program's are just above ours. What is further off is not ours at all.
+_NEWER_IDS = 1_000
 
 
 class RegisteredSchema(NamedTuple):
@@ -53,6 +59,8 @@ def registered() -> tuple[RegisteredSchema, ...]:
 def encode(name: str, record: Mapping[str, Any]) -> bytes:
     """A record of the schema `name` (`TelemetryBatch`) in wire format.
 
+    Its version is the newest, or the newest that PACTSTREAM_WRITE_SCHEMAS_UP_TO allows.
+
     Raises:
         InvalidInput: a field is missing or has the wrong type.
     """
@@ -69,14 +77,15 @@ def decode(data: bytes | None) -> tuple[str, dict[str, Any]]:
     """The schema's name and the record, in the shape of that schema's newest version.
 
     Raises:
-        InvalidInput: no record, not this wire format, an unknown id, or bytes that do not fit the schema.
+        InvalidInput: no record, not this wire format, no id of ours, or bytes that do not fit the schema.
+        Fatal: a newer program wrote it; this one cannot know what it says.
     """
     if data is None or len(data) < HEADER_BYTES or data[0] != MAGIC:
         raise InvalidInput("not an Avro record in Confluent wire format")
     schema_id = int.from_bytes(data[1:HEADER_BYTES], "big")
     writer = _by_id().get(schema_id)
     if writer is None:
-        raise InvalidInput(f"schema id {schema_id} is not in schemas/registry.json")
+        raise _unknown(schema_id)
     try:
         record, end = _decoder(schema_id)(data, HEADER_BYTES)
     except avro_code.FAULTS as error:
@@ -109,8 +118,25 @@ def _load(entry: Mapping[str, Any]) -> RegisteredSchema:
 
 @cache
 def _encoder(name: str) -> tuple[bytes, avro_code.Encode]:
-    latest = _latest()[name]
-    return struct.pack(">bI", MAGIC, latest.id), avro_code.encoder(json.loads(latest.text))
+    written = _written(name)
+    return struct.pack(">bI", MAGIC, written.id), avro_code.encoder(json.loads(written.text))
+
+
+def _written(name: str) -> RegisteredSchema:
+    """The version to write: an old one where old programs must read it, if the record is as old as that."""
+    ceiling = load(SchemaSettings).write_schemas_up_to
+    versions = sorted((one for one in registered() if one.name == name), key=lambda one: one.version)
+    return [one for one in versions if ceiling is None or one.id <= ceiling or one is versions[0]][-1]
+
+
+def _unknown(schema_id: int) -> InvalidInput | Fatal:
+    known = registered()[-1].id
+    if known < schema_id <= known + _NEWER_IDS:
+        return Fatal(
+            f"a record has schema id {schema_id}, this program knows ids up to {known}: a newer one wrote it "
+            "and must read it; upgrade this process (docs/upgrades.md)"
+        )
+    return InvalidInput(f"schema id {schema_id} is not in schemas/registry.json")
 
 
 @cache

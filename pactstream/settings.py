@@ -72,6 +72,17 @@ class ClickHouseSettings(Settings):
     )
 
 
+class SchemaSettings(Settings):
+    """Which versions of records are written; every version is read."""
+
+    write_schemas_up_to: int | None = Field(
+        None,
+        ge=1,
+        description="Write no version of a record with a schema id above this one, while older processes must "
+        "still read it: [Upgrades](upgrades.md). Unset: the newest.",
+    )
+
+
 class ServiceSettings(KafkaSettings):
     """What every service has."""
 

@@ -169,7 +169,7 @@ def _readable(value: bytes | None) -> dict[str, Any]:
 
     try:
         name, record = avro.decode(value)
-    except InvalidInput as error:
+    except (InvalidInput, Fatal) as error:
         return {"undecodable": str(error), "hex": None if value is None else _hex(value)}
     return {name: _plain(record)}
 

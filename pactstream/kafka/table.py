@@ -25,7 +25,7 @@ from confluent_kafka.admin import AdminClient
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pactstream import clock
-from pactstream.errors import InvalidInput, Retryable
+from pactstream.errors import Fatal, InvalidInput, Retryable
 from pactstream.kafka import config, topics
 from pactstream.kafka.offsets import high_watermarks
 from pactstream.settings import KafkaSettings
@@ -42,7 +42,9 @@ class Table(Generic[V]):
     """The newest value of each key of a one-partition compacted topic, kept current by a thread.
 
     `decode` makes a record's bytes a value; a record it refuses is skipped and logged, so that one bad record
-    cannot take down every reader. `on_change(key, value or None)` is called in the table's thread, in order.
+    cannot take down every reader. One that a newer program wrote is no bad record: from there on what we know
+    is out of date (a key may be revoked), so whoever asks gets `Fatal` and nothing old.
+    `on_change(key, value or None)` is called in the table's thread, in order.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Table(Generic[V]):
         self._values: dict[str, V] = {}
         self._position = 0
         self._failure: KafkaException | None = None
+        self._outdated: Fatal | None = None
         self._moved = Condition()
         self._stopping = False
         self._admin = AdminClient(config.client(settings))
@@ -68,10 +71,12 @@ class Table(Generic[V]):
 
     def get(self, key: str) -> V | None:
         """The newest value of `key` that this process has seen, or None."""
+        self._check()
         return self._values.get(key)
 
     def values(self) -> list[V]:
         """Every value, in no particular order."""
+        self._check()
         with self._moved:
             return list(self._values.values())
 
@@ -80,25 +85,27 @@ class Table(Generic[V]):
 
         Raises:
             Retryable: it took longer than the time-out, or the topic cannot be read.
+            Fatal: a newer program wrote to it.
         """
         deadline = clock.monotonic_seconds() + timeout_seconds
         end = high_watermarks(self._admin, self._topic, [_ONLY_PARTITION], timeout_seconds)[_ONLY_PARTITION]
         with self._moved:
-            while self._position < end:
+            while self._position < end and self._outdated is None:
                 left = deadline - clock.monotonic_seconds()
                 if left <= 0 or self._failure is not None:
                     raise Retryable(f"{self._topic} is read up to {self._position} of {end}")
                 self._moved.wait(left)
+        self._check()
 
     def wait_for(self, key: str, timeout_seconds: float) -> V | None:
         """The value of `key`, waiting for it to appear; None if it does not in time."""
         deadline = clock.monotonic_seconds() + timeout_seconds
         with self._moved:
-            while key not in self._values:
+            while self.get(key) is None:
                 left = deadline - clock.monotonic_seconds()
                 if left <= 0 or not self._moved.wait(left):
-                    return self._values.get(key)
-            return self._values[key]
+                    break
+            return self.get(key)
 
     def close(self) -> None:
         """Stop following the topic."""
@@ -106,8 +113,12 @@ class Table(Generic[V]):
         self._thread.join()
         self._consumer.close()
 
+    def _check(self) -> None:
+        if self._outdated is not None:
+            raise self._outdated
+
     def _follow(self) -> None:
-        while not self._stopping:
+        while not self._stopping and self._outdated is None:
             # Not `consume` with a time-out: that would wait it out for more, and every change would show late.
             message = self._consumer.poll(_POLL_SECONDS)
             if message is not None:
@@ -138,6 +149,12 @@ class Table(Generic[V]):
             decoded = None if value is None else self._decode(value)
         except InvalidInput as error:
             _log.error("table %s: record %r is skipped: %s", self._topic, key, error)
+            return
+        except Fatal as error:
+            _log.critical("table %s: record %r: %s", self._topic, key, error)
+            with self._moved:
+                self._outdated = error
+                self._moved.notify_all()
             return
         with self._moved:
             if decoded is None:

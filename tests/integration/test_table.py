@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from pactstream import avro
 from pactstream.errors import Backpressure, Fatal, InvalidInput, Retryable
 from pactstream.kafka import topics
 from pactstream.kafka.publisher import Publisher
@@ -52,6 +53,24 @@ def test_a_bad_record_is_skipped_and_the_rest_is_read(settings: KafkaSettings) -
     with table(settings) as ours:
         ours.catch_up()
         assert sorted(ours.values()) == [1, 3]
+
+
+def test_nothing_old_is_told_once_a_newer_program_has_written(settings: KafkaSettings) -> None:
+    """The record may revoke a key: to skip it would let the key go on."""
+    newer = b"\0" + (avro.registered()[-1].id + 1).to_bytes(4, "big")
+    opened = Table(settings, topics.TENANTS, lambda data: number(data) if data != newer else avro.decode(data))
+    try:
+        produce(settings, topics.TENANTS, [(b"a", b"1")])
+        opened.catch_up()
+        assert opened.get("a") == 1
+        produce(settings, topics.TENANTS, [(b"a", newer)])
+        with pytest.raises(Fatal, match="a newer one wrote it"):
+            opened.catch_up()
+        for ask in (lambda: opened.get("a"), opened.values, lambda: opened.wait_for("b", 1)):
+            with pytest.raises(Fatal, match="a newer one wrote it"):
+                ask()
+    finally:
+        opened.close()
 
 
 def test_waiting_for_a_key_that_is_on_its_way(settings: KafkaSettings) -> None:
