@@ -17,7 +17,13 @@ from ingest_gateway.settings import GatewaySettings
 from ledger_sealer.settings import SealerSettings
 from oracle_api.console.settings import ConsoleSettings
 from oracle_api.settings import OracleSettings
-from pactstream.settings import ClickHouseSettings, KafkaSettings, SchemaSettings, ServiceSettings, markdown_table
+from pactstream.settings import (
+    ClickHouseSettings,
+    KafkaSettings,
+    SchemaSettings,
+    ServiceSettings,
+    markdown_table,
+)
 from pactstream.sidecar.settings import SidecarSettings
 from score_aggregator.settings import AggregatorSettings
 
