@@ -46,7 +46,7 @@ def test_a_record_of_a_newer_program_stops_an_older_one_instead_of_being_lost() 
 
 
 def test_what_older_programs_must_read_is_written_in_their_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = {"composite": None, "tier": None, "criticals": 1, "statuses": {}}
+    told: dict[str, object] = {"composite": None, "tier": None, "criticals": 1, "statuses": {}}
     event = {"type": "session_start", "event_id": "e", "session_id": "s", "occurred_at_micros": 1}
     batch = dict.fromkeys(("tenant_id", "tenant_pseudonym", "agent_id", "key_id", "request_id"), "x")
     record = {**batch, "received_at_micros": 2, "events": [event]}
