@@ -26,7 +26,7 @@ from pactstream import Telemetry, atlas, clock, ids
 from pactstream.devstack import ports, sink
 from pactstream.devstack.onboarding import Onboarding
 from pactstream.devstack.reporter import Terminal
-from pactstream.devstack.services import CONSOLE, DEPLOYMENT, PAGING, SERVICES, Services
+from pactstream.devstack.services import ANOMALIES, CONSOLE, DEPLOYMENT, PAGING, SERVICES, Services
 from pactstream.devstack.sink import Sink
 from pactstream.devstack.stack import Stack
 from pactstream.errors import Fatal, InvalidInput
@@ -45,6 +45,7 @@ PAGES = 3
 """What Atlas's violation breaks: each rule opens a page, and each page is an event of its own."""
 LEAVES = EVENTS + PAGES
 RESPONDER = ("trust:private", "pacts:read", "pacts:write", "pages:act", "pages:admin")
+_RUNNING = (*SERVICES, PAGING, CONSOLE, *ANOMALIES)
 _REFLECTED_SECONDS = 30.0
 _POLL_SECONDS = 0.1
 _MARKER = ".pactstream-demo"
@@ -111,10 +112,9 @@ class Demo:
             console_port=self.console_port,
         )
         with Progress(*_BAR, console=self.console) as progress:
-            names = (*SERVICES, PAGING, CONSOLE)
-            task = progress.add_task("Starting the services", total=len(names))
+            task = progress.add_task("Starting the services", total=len(_RUNNING))
             services.prepare()
-            services.start(names, on_ready=lambda _: progress.advance(task))
+            services.start(_RUNNING, on_ready=lambda _: progress.advance(task))
         return services
 
     def _run_atlas(self, services: Services, team: Sink) -> str:
@@ -151,6 +151,7 @@ class Demo:
     def _stay(self, services: Services, responder: str, pages: list[dict[str, Any]]) -> None:
         console = Console(soft_wrap=True, highlight=False)
         console.print()
+        console.print(f"what runs     {', '.join(_RUNNING)}")
         console.print(f"live page     {services.oracle_url}/demo")
         console.print(f"trust report  {report_url(services)}")
         console.print(f"ingest docs   {services.gateway_url}/docs")

@@ -26,6 +26,7 @@ DEPLOYMENT = "pactstream.local"
 SERVICES = ("ingest_gateway", "evaluator_worker", "ledger_sealer", "score_aggregator", "oracle_api")
 PAGING = "evaluator_worker.paging"
 CONSOLE = "oracle_api.console"
+ANOMALIES = ("evaluator_worker.behaviour", "evaluator_worker.anomaly")
 _START_SECONDS = 120.0
 _http = urllib3.PoolManager(retries=False, timeout=2.0)
 
@@ -55,7 +56,7 @@ class Services:
     environment_of: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     operator: Mapping[str, Any] = field(default_factory=dict, repr=False)
     worker_ports: dict[str, int] = field(
-        default_factory=lambda: {name: ports.free_port() for name in (*SERVICES[1:4], PAGING)}
+        default_factory=lambda: {name: ports.free_port() for name in (*SERVICES[1:4], PAGING, *ANOMALIES)}
     )
 
     metrics_ports: dict[str, int] = field(
@@ -135,6 +136,9 @@ class Services:
             "PACTSTREAM_SEALER_PORT": str(self.worker_ports["ledger_sealer"]),
             "PACTSTREAM_AGGREGATOR_PORT": str(self.worker_ports["score_aggregator"]),
             "PACTSTREAM_ORACLE_PORT": str(self.oracle_port),
+            "PACTSTREAM_BEHAVIOUR_PORT": str(self.worker_ports[ANOMALIES[0]]),
+            "PACTSTREAM_ANOMALY_PORT": str(self.worker_ports[ANOMALIES[1]]),
+            "PACTSTREAM_ANOMALY_DATA_DIR": str(self.data_dir / "anomaly"),
             "PACTSTREAM_PAGING_PORT": str(self.worker_ports[PAGING]),
             "PACTSTREAM_PAGING_GATEWAY_URL": self.gateway_url,
             "PACTSTREAM_PAGING_ORACLE_URL": self.oracle_url,

@@ -37,7 +37,8 @@ def test_the_demo_shows_every_figure_and_ctrl_c_leaves_nothing(tmp_path: Path) -
         try:
             shown = eventually(lambda: _until_up(process, output), timeout=START_SECONDS, interval=0.2)
             children = psutil.Process(process.pid).children(recursive=True)
-            assert len(children) >= 7
+            assert len(children) >= 9
+            assert re.search(r"what runs +ingest_gateway, .*evaluator_worker\.anomaly", shown)
             for url in (f"http://127.0.0.1:{oracle}/demo", f"http://127.0.0.1:{gateway}/docs"):
                 assert url in shown
                 assert b"<html" in fetch(url)

@@ -18,22 +18,28 @@ from confluent_kafka import Consumer, KafkaError, Producer
 from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
 
-from pactstream import clock
+from pactstream import avro, clock
 from pactstream.cli.app import app
 from pactstream.devstack import ports
 from pactstream.devstack.security import OPERATOR, Security, certificate
-from pactstream.devstack.services import SERVICES, Services
+from pactstream.devstack.services import ANOMALIES, SERVICES, Services
 from pactstream.devstack.stack import Stack
 from pactstream.devstack.supervisor import Supervisor
 from pactstream.errors import Fatal
 from pactstream.kafka import reach, rights, topics
 from pactstream.settings import KafkaSettings, environment
+from tests.anomaly_tools import fleet
+from tests.behaviour_tools import AGENT
 from tests.integration.test_otlp_relay import relaying
+from tests.kafka_tools import produce, read_all
 from tests.otlp_peer import collecting
 from tests.pipeline import new_agent, rows_of
 from tests.stack import eventually
 
-USER_OF = dict(zip(SERVICES, ("gateway", "evaluator", "sealer", "aggregator", "oracle"), strict=True))
+ALL = (*SERVICES, *ANOMALIES)
+USER_OF = dict(
+    zip(ALL, ("gateway", "evaluator", "sealer", "aggregator", "oracle", "behaviour", "anomaly"), strict=True)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +95,27 @@ def services(secured: Secured, directory: Path, **environment_of: dict[str, str]
 def test_the_pipeline_runs_with_the_rights_of_each_service(secured: Secured, tmp_path: Path) -> None:
     with services(secured, tmp_path) as running:
         running.prepare(partitions=2)
-        running.start()
+        running.start(ALL)
+        write_windows(secured)
         agent = new_agent(running)
         with agent.telemetry(running) as telemetry, telemetry.session():
             telemetry.tool_call(tool="lookup", params={"id": 1}, outcome="success")
         eventually(lambda: len(rows_of(running, agent.agent_id)) == 3, timeout=30)
         with collecting() as peer, relaying(secured.settings("pactstream-otlp"), peer.url):
             eventually(lambda: len(peer.spans) == 2, timeout=30)
+        eventually(lambda: read_all(secured.settings(OPERATOR), topics.ANOMALY_STATE), timeout=30)
         logs = [path.read_text() for path in tmp_path.glob("*.log")]
     assert not [line for log in logs for line in log.splitlines() if "authoriz" in line.lower()]
+
+
+def write_windows(secured: Secured) -> None:
+    """Ten minutes of a made-up agent, as the user that may write them."""
+    found = [
+        (AGENT.encode(), avro.encode("BehaviourWindow", one))
+        for _, windows in fleet(0, 10)
+        for one in windows.values()
+    ]
+    produce(secured.settings("pactstream-behaviour"), topics.WINDOWS, found)
 
 
 @pytest.mark.parametrize(
