@@ -8,15 +8,13 @@ the mirror had the report from the oracle, `exp` the end of the report's life, r
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 import msgspec
-from joserfc import jws
-from joserfc.errors import JoseError
-from joserfc.util import urlsafe_b64decode
 from msgspec import Meta
 
 from pactstream.errors import InvalidInput
+from pactstream.signing import compact
 from pactstream.signing.jwks import parse_jwks
 from pactstream.signing.keys import SigningKey
 
@@ -37,17 +35,10 @@ class Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: str
 
 
-class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    alg: Literal["ES256"]
-    kid: str
-    typ: Literal["pactstream-mirror+jwt"]
-
-
 def sign(body: bytes, key: SigningKey, *, mirror: str, agent_id: str, seconds: int, expires: int) -> str:
     """The statement about a report's body as a compact JWT; `key` is an ES256 key."""
     said = Statement(mirror, agent_id, seconds, expires, sha256(body).hexdigest())
-    header = {"alg": key.algorithm, "kid": key.kid, "typ": _TYPE}
-    return jws.serialize_compact(header, msgspec.json.encode(said), key.jwk, algorithms=[key.algorithm])
+    return compact.sign(msgspec.json.encode(said), key, _TYPE)
 
 
 def verify(statement: str, body: bytes, jwks: object, *, mirror: str, now_micros: int) -> Statement:
@@ -56,21 +47,13 @@ def verify(statement: str, body: bytes, jwks: object, *, mirror: str, now_micros
     Raises:
         InvalidInput: malformed, by another mirror or key, about another body, or past its end.
     """
-    parts = statement.split(".")
-    if len(statement) > MAX_CHARS or len(parts) != 3:
-        raise InvalidInput("the mirror's statement is no compact JWT")
+    payload, _ = compact.verify(
+        statement, parse_jwks(jwks), typ=_TYPE, what="the mirror's statement", max_chars=MAX_CHARS
+    )
     try:
-        header = msgspec.json.decode(urlsafe_b64decode(parts[0].encode("ascii")), type=_Header)
-        said = msgspec.json.decode(urlsafe_b64decode(parts[1].encode("ascii")), type=Statement)
-    except (msgspec.DecodeError, ValueError) as error:
+        said = msgspec.json.decode(payload, type=Statement)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"the mirror's statement is malformed: {error}") from error
-    key = parse_jwks(jwks).get(header.kid)
-    if key is None or key.algorithm != header.alg:
-        raise InvalidInput("the mirror's statement is signed by no key of the key set")
-    try:
-        jws.deserialize_compact(statement, key.jwk, algorithms=[key.algorithm])
-    except (JoseError, ValueError) as error:
-        raise InvalidInput("the mirror's signature does not hold") from error
     if said.iss != mirror:
         raise InvalidInput(f"the statement is by the mirror {said.iss!r}")
     if said.sha256 != sha256(body).hexdigest():

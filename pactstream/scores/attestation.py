@@ -7,18 +7,14 @@ it was signed, so that anybody who has the issuer's public key can check it.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
-from collections.abc import Callable, Mapping
-from typing import Annotated, Final, Literal, TypeAlias, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
-from joserfc import jws
-from joserfc.errors import JoseError
 from msgspec import Meta
 
 from pactstream.errors import InvalidInput
+from pactstream.signing import compact as compact_jws
 from pactstream.signing.jwks import PublicKey
 
 KINDS: Final = ("accuracy", "bond", "security")
@@ -26,8 +22,6 @@ JWS_TYPE: Final = "pactstream-attestation+jws"
 MAX_CHARS: Final = 8_192
 MAX_LIFETIME_SECONDS: Final = 366 * 86_400
 
-_T = TypeVar("_T")
-_COMPACT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
 _Count: TypeAlias = Annotated[int, Meta(ge=0, le=10**9)]
 _Id: TypeAlias = Annotated[
     str, Meta(pattern=r"\A[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
@@ -85,16 +79,7 @@ class Attestation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     claim: AnyClaim
 
 
-class _Header(msgspec.Struct, frozen=True):
-    """What is read of the JWS header before the key is known."""
-
-    kid: Annotated[str, Meta(min_length=1, max_length=128)]
-    alg: Literal["ES256", "Ed25519"]
-    typ: Literal["pactstream-attestation+jws"]
-
-
 _decode_payload = msgspec.json.Decoder(Attestation).decode
-_decode_header = msgspec.json.Decoder(_Header).decode
 
 
 def read(compact: str) -> Attestation:
@@ -103,7 +88,7 @@ def read(compact: str) -> Attestation:
     Raises:
         InvalidInput: it is none.
     """
-    return _decoded(_decode_payload, compact, 1)
+    return _decoded(compact_jws.payload_of(compact, max_chars=MAX_CHARS))
 
 
 def verify(compact: str, keys: Mapping[str, PublicKey], *, now_micros: int) -> Attestation:
@@ -113,18 +98,10 @@ def verify(compact: str, keys: Mapping[str, PublicKey], *, now_micros: int) -> A
         InvalidInput: malformed, signed by none of them or by a retired one, expired, from the future, or longer
             in force than `MAX_LIFETIME_SECONDS`.
     """
-    header = _decoded(_decode_header, compact, 0)
-    key = keys.get(header.kid)
-    now = now_micros // 1_000_000
-    if key is None or key.algorithm != header.alg:
-        raise InvalidInput("the attestation is signed by no key of its issuer")
-    said = read(compact)
+    payload, key = compact_jws.verify(compact, keys, typ=JWS_TYPE, what="the attestation", max_chars=MAX_CHARS)
+    said, now = _decoded(payload), now_micros // 1_000_000
     if key.retired_at_micros is not None and said.iat * 1_000_000 >= key.retired_at_micros:
         raise InvalidInput("the attestation is signed by a retired key")
-    try:
-        jws.deserialize_compact(compact, key.jwk, algorithms=[key.algorithm])
-    except (JoseError, ValueError) as error:
-        raise InvalidInput("the attestation's signature does not hold") from error
     if said.iat > now + 300:
         raise InvalidInput("the attestation is from the future")
     if not now < said.exp <= said.iat + MAX_LIFETIME_SECONDS:
@@ -143,11 +120,8 @@ def issuer_of(compact: str) -> str:
     return read(compact).iss
 
 
-def _decoded(decode: Callable[[bytes], _T], compact: str, part: int) -> _T:
-    if len(compact) > MAX_CHARS or not _COMPACT.fullmatch(compact):
-        raise InvalidInput("not a compact JWS")
-    text = compact.split(".")[part]
+def _decoded(payload: bytes) -> Attestation:
     try:
-        return decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (msgspec.DecodeError, binascii.Error, UnicodeError) as error:
+        return _decode_payload(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"not an attestation: {error}") from error

@@ -56,6 +56,8 @@ class Oracle:
             response = self._pool.request("GET", url, preload_content=False, redirect=False)
             try:
                 data = response.read(max_bytes + 1, decode_content=True)
+                if len(data) > max_bytes:
+                    response.close()  # the rest must not be taken for the next answer
             finally:
                 response.release_conn()
         except urllib3.exceptions.HTTPError as error:
