@@ -20,7 +20,7 @@ from pactstream.web import RateLimiter, client_address
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 IssuerId = Annotated[UUID, Path(alias="issuerId")]
-Kind = Literal["accuracy", "bond", "security"]
+Kind = Literal["accuracy", "bond", "security", "evaluation"]
 _MAX_AFFILIATES = 100
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {404: documented.ERROR}
 
@@ -33,7 +33,9 @@ class IssuerBody(_Model):
     """A third party. `affiliates`: tenants that it belongs to, of whose agents it may attest nothing."""
 
     name: Name = Field(examples=["Example Audits"])
-    kinds: list[Kind] = Field(min_length=1, max_length=3)
+    kinds: list[Kind] = Field(
+        min_length=1, max_length=4, description="What it may attest; `evaluation`: it is asked about calls."
+    )
     affiliates: list[UUID] = Field([], max_length=_MAX_AFFILIATES)
     jwks: dict[str, Any] = Field(description="Its public keys, ES256 or Ed25519, as a JWK Set (RFC 7517).")
 

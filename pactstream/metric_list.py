@@ -17,6 +17,7 @@ PROCESSES: Final = {
     "paging": "evaluator_worker.paging.__main__",
     "behaviour": "evaluator_worker.behaviour.__main__",
     "anomaly": "evaluator_worker.anomaly.__main__",
+    "external": "evaluator_worker.external.__main__",
     "console": "oracle_api.console.__main__",
     "otlp": "evaluator_worker.otlp.__main__",
     "sidecar": "pactstream.sidecar.__main__",
@@ -57,7 +58,17 @@ class Metric(NamedTuple):
 
 
 _HTTP: Final = ("gateway", "oracle", "console", "sidecar")
-_LOOPS: Final = ("evaluator", "sealer", "aggregator", "push", "paging", "behaviour", "anomaly", "otlp")
+_LOOPS: Final = (
+    "evaluator",
+    "sealer",
+    "aggregator",
+    "push",
+    "paging",
+    "behaviour",
+    "anomaly",
+    "external",
+    "otlp",
+)
 _ON_KAFKA: Final = tuple(process for process in PROCESSES if process != "sidecar")
 _FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -465,6 +476,25 @@ _ANOMALY_METRICS: Final = (
         ("anomaly",),
     ),
 )
+_EXTERNAL_METRICS: Final = (
+    Metric(
+        "pactstream_evaluations_total",
+        "counter",
+        "questions",
+        "Calls that a third party was to evaluate: `valid`, `violated`, `abstained`, or why there is none, "
+        "one of `deadline`, `unavailable`, `refused`, `malformed`, `failed`, `resting`, `unknown`, `revoked`.",
+        ("external",),
+        ("outcome",),
+    ),
+    Metric(
+        "pactstream_evaluation_seconds",
+        "histogram",
+        "seconds",
+        "From a question to its answer, or to the deadline.",
+        ("external",),
+        buckets=_FAST,
+    ),
+)
 
 _OTLP_METRICS: Final = (
     Metric(
@@ -551,6 +581,7 @@ METRICS: Final = {
         *_ORACLE_METRICS,
         *_PAGING_METRICS,
         *_ANOMALY_METRICS,
+        *_EXTERNAL_METRICS,
         *_OTLP_METRICS,
         *_SIDECAR_METRICS,
     )

@@ -88,7 +88,7 @@ class Tally:
             if leaf.type in _COUNTED:
                 self._day(key).add(leaf, hour)
                 self._changed.add(key)
-            elif leaf.attestation is not None:
+            elif leaf.type == attested.TYPE and leaf.attestation is not None:
                 attested.take(self.attested, leaf.attestation, leaf.sequence)
         if totals.through_sequence == before:
             return False

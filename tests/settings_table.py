@@ -10,6 +10,7 @@ from typing import Final
 
 from evaluator_worker.anomaly.settings import AnomalySettings
 from evaluator_worker.behaviour.settings import BehaviourSettings
+from evaluator_worker.external.settings import ExternalSettings
 from evaluator_worker.otlp.settings import OtlpSettings
 from evaluator_worker.paging.settings import PagingSettings
 from evaluator_worker.settings import EvaluatorSettings
@@ -42,6 +43,7 @@ CLASSES: Final = (
     AggregatorSettings,
     OracleSettings,
     PagingSettings,
+    ExternalSettings,
     OtlpSettings,
     ConsoleSettings,
     SidecarSettings,

@@ -14,6 +14,7 @@ from pactstream.cli import (
     disclose,
     dlq,
     erase,
+    evaluator,
     keys,
     ledger,
     mirror,
@@ -55,6 +56,7 @@ app.add_typer(score.app, name="score")
 app.add_typer(verify.app, name="verify")
 app.add_typer(witness.app, name="witness")
 app.add_typer(mirror.app, name="mirror")
+app.add_typer(evaluator.app, name="evaluator")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(sidecar.app, name="sidecar")
 app.add_typer(audit.app, name="audit")

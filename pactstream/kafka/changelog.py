@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from typing import TypeAlias
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -22,6 +23,45 @@ _TELL_SECONDS = 5.0
 _STALL_SECONDS = 3 * config.TRANSACTION_TIMEOUT_MS / 1_000
 
 _log = logging.getLogger(__name__)
+
+
+def begin(
+    settings: KafkaSettings, group: str, changelog: str | None, tasks: Mapping[int, Restored]
+) -> AnyRestore:
+    """The restoring of these tasks; without a changelog there is nothing to. Raises as `Restore`."""
+    return NothingToRestore(tasks) if changelog is None else Restore(settings, group, changelog, tasks)
+
+
+class NothingToRestore:
+    """In the place of a `Restore`, for tasks that keep no state."""
+
+    count = 0
+    seconds = 0.0
+
+    def __init__(self, partitions: Iterable[int]) -> None:
+        self._left = set(partitions)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every partition was named."""
+        return not self._left
+
+    @property
+    def left(self) -> frozenset[int]:
+        """The partitions that were not."""
+        return frozenset(self._left)
+
+    def step(self) -> list[int]:
+        """All of them, at once."""
+        done, self._left = sorted(self._left), set()
+        return done
+
+    def drop(self, partitions: Iterable[int]) -> None:
+        """Leave out partitions that have moved away."""
+        self._left.difference_update(partitions)
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 class Restore:
@@ -137,3 +177,6 @@ class Restore:
             self.count / self.seconds,
             f"{left / rate:.0f} s" if rate else f"{left} offsets",
         )
+
+
+AnyRestore: TypeAlias = Restore | NothingToRestore

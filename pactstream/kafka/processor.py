@@ -58,13 +58,13 @@ class Plan:
     """What one kind of worker reads and writes.
 
     A transaction closes after `max_events` events or `linger_seconds` after its first record, whichever comes
-    first: larger transactions cost less an event, shorter ones let readers see results sooner. `side` is a
-    second changelog, of what tasks keep beside their state. The group shows `client_id` with each member.
+    first: larger transactions cost less an event, shorter ones let readers see results sooner. Tasks without a
+    `changelog` keep no state. `side` is a second one, of what they keep beside it. The group shows `client_id`.
     """
 
     group: str
     source: str
-    changelog: str
+    changelog: str | None
     make_task: Callable[[int], Task]
     max_events: int
     linger_seconds: float
@@ -152,7 +152,7 @@ class _Session:
         self._tasks: dict[int, Task] = {}
         self._places: dict[int, Place] = {}
         self._to_restore: list[int] = []
-        self._restores: list[changelog.Restore] = []
+        self._restores: list[changelog.AnyRestore] = []
         self._restoring: set[int] = set()
         self._open = False  # a transaction is
         self._span: tracing.Transaction | None = None
@@ -227,7 +227,7 @@ class _Session:
         reads the changelog by the group's offsets), so it cannot collide with those of a transaction. Without a
         member id it would prove nothing: an empty group takes such commits from anybody.
         """
-        token = TopicPartition(topics.name(self._settings, self._plan.changelog), 0, 0)
+        token = TopicPartition(topics.name(self._settings, self._plan.changelog or self._plan.source), 0, 0)
         with self._in_use:
             if self._closed:
                 raise NotHeld("this worker has left its group")
@@ -461,7 +461,7 @@ class _Session:
                 self._places[partition] = Place(ends[partition])
                 self._tasks[partition] = task
         tasks = {partition: self._tasks[partition] for partition in wanted}
-        self._restores.append(changelog.Restore(settings, plan.group, plan.changelog, tasks))
+        self._restores.append(changelog.begin(settings, plan.group, plan.changelog, tasks))
         if plan.side is not None:
             sides = {partition: task.side for partition, task in tasks.items()}
             self._restores.append(changelog.Restore(settings, plan.group, plan.side, sides))

@@ -130,6 +130,12 @@ RIGHTS: Final = {
     ),
     # Its name follows: one group a destination.
     "otlp": Rights(reads=(t.EVALUATED,), groups=("otlp-*",)),
+    "external": Rights(
+        reads=(t.EVALUATED, t.PACTS, t.ISSUERS),
+        writes=(t.BATCHES, t.EVALUATED + ".dlq"),
+        groups=("external-evaluators",),
+        transactions=("external-evaluators-",),
+    ),
 }
 """By service. To read or write a topic is also to describe it; to write is also to be idempotent (KIP-679)."""
 

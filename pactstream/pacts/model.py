@@ -172,6 +172,15 @@ class Objectives:
 
 
 @dataclass(frozen=True, slots=True)
+class Evaluator:
+    """A third party that evaluates calls as well, of all tools or of these; verdicts never reflect it."""
+
+    issuer: str
+    sees_params: bool
+    tools: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Pact:
     """One immutable version of a pact.
 
@@ -184,3 +193,4 @@ class Pact:
     objectives: Objectives | None
     canonical: bytes
     hash: str
+    evaluators: tuple[Evaluator, ...] = ()

@@ -28,7 +28,13 @@ from pactstream.pacts.model import (
     ValueRange,
 )
 from pactstream.pacts.paths import EACH, Path, beside, lookup
-from pactstream.pacts.read_stateful import read_escalation, read_objectives, read_sequence, read_window
+from pactstream.pacts.read_stateful import (
+    read_escalation,
+    read_evaluators,
+    read_objectives,
+    read_sequence,
+    read_window,
+)
 from pactstream.pacts.reading import UNKNOWN_PATH, Reader, plain, shown
 from pactstream.pacts.regex import RegexError, compile_regex
 from pactstream.pacts.structure import MAX_FAULTS, Steps, inexact_numbers, joined, structural_faults
@@ -122,6 +128,7 @@ class _Reader(Reader):
         rules = sum(len(condition.rules) for condition in conditions if isinstance(condition, ParamBinding))
         if rules > MAX_RULES:
             self.fault("conditions", f"may have {MAX_RULES} rules in all, not {rules}")
+        evaluators = read_evaluators(self, document.get("evaluators", ()))
         if self.faults:
             raise _error(self.faults)
         canonical = _canonical(document)
@@ -133,6 +140,7 @@ class _Reader(Reader):
             objectives=None if objectives is None else read_objectives(objectives),
             canonical=canonical,
             hash=hashlib.sha256(canonical).hexdigest(),
+            evaluators=evaluators,
         )
 
     def _condition(self, condition: Any, path: str) -> Condition:

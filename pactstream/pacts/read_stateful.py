@@ -1,4 +1,4 @@
-"""Reads the conditions that look at more than one call, and the objectives."""
+"""Reads the conditions that look at more than one call, and what changes no verdict."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pactstream.pacts.model import (
     CalendarDay,
     ErrorRun,
     Escalation,
+    Evaluator,
     Measure,
     Objectives,
     Order,
@@ -101,6 +102,17 @@ def read_objectives(objectives: Any) -> Objectives:
         allowed_models=None if models is None else _names(models),
         tokens_per_session=None if tokens is None else int(tokens),
     )
+
+
+def read_evaluators(reader: Reader, listed: Any) -> tuple[Evaluator, ...]:
+    """The member `evaluators` of a pact: each issuer once."""
+    found: dict[str, Evaluator] = {}
+    for at, one in enumerate(listed):
+        if one["issuer"] in found:
+            reader.fault(f"evaluators[{at}].issuer", "is listed twice")
+        tools = None if "tools" not in one else _names(one["tools"])
+        found[one["issuer"]] = Evaluator(one["issuer"], one.get("sees") == "params", tools)
+    return tuple(found.values())
 
 
 def _names(listed: list[str]) -> tuple[str, ...]:

@@ -82,7 +82,11 @@ def demands(pact: Pact) -> list[Demand]:
 
 
 def objectives(pact: Pact) -> Iterator[Demand]:
-    """The goals of a pact, which change no verdict."""
+    """The goals and evaluators of a pact, which change no verdict."""
+    for one in pact.evaluators:
+        sees = "the parameters" if one.sees_params else "the leaf"
+        of = "all tools" if one.tools is None else ", ".join(one.tools)
+        yield Demand("", "evaluators", one.issuer, None, _Plain(f"sees {sees} of {of}"), presence=None)
     goals = pact.objectives
     if goals is None:
         return

@@ -28,12 +28,13 @@ from pactstream.ledger.log_keys import LogKey
 from pactstream.ledger.note import NoteSigner, NoteVerifier
 from pactstream.signing.jwks import Algorithm, Jwk, PublicKey, parse_jwk
 
-Purpose: TypeAlias = Literal["ledger", "report", "witness"]
+Purpose: TypeAlias = Literal["ledger", "report", "witness", "evaluator"]
 
 ALGORITHMS: dict[Purpose, tuple[Algorithm, ...]] = {
     "ledger": ("Ed25519",),
     "report": ("ES256", "Ed25519"),
     "witness": ("Ed25519",),
+    "evaluator": ("Ed25519",),
 }
 """The keys of each purpose."""
 

@@ -1,7 +1,7 @@
-"""Posting to strangers: to public addresses only, no redirects, no proxies, nothing read but the status.
+"""Posting to strangers: to public addresses only, no redirects, no proxies.
 
 Everything has one deadline, so a receiver that answers a byte at a time holds a connection for that long and no
-longer; what it answers beyond its head is never read.
+longer. What it answers beyond its head is not read, unless a sender is made to, and then to a limit.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class Answer(NamedTuple):
 
     status: int | None
     reason: str
+    body: bytes = b""
 
     @property
     def delivered(self) -> bool:
@@ -41,11 +42,17 @@ class Answer(NamedTuple):
 
 
 class Sender:
-    """Posts from an event loop of its own, in a thread; `post` may be called from any other."""
+    """Posts from an event loop of its own, in a thread; `post` may be called from any other.
 
-    def __init__(self, *, allow_private: bool = False, seconds: float = SECONDS) -> None:
+    A body of more than `max_body_bytes` is no answer; with 0, none is read.
+    """
+
+    def __init__(
+        self, *, allow_private: bool = False, seconds: float = SECONDS, max_body_bytes: int = 0
+    ) -> None:
         self._allow_private = allow_private
         self._seconds = seconds
+        self._max_body_bytes = max_body_bytes
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="webhook sender", daemon=True)
         self._thread.start()
@@ -86,13 +93,26 @@ class Sender:
         await asyncio.gather(*others, return_exceptions=True)
         await self._session.close()
 
+    async def _body(self, answer: aiohttp.ClientResponse) -> bytes:
+        """The body, or a byte more than its limit of a longer one."""
+        body = bytearray()
+        while self._max_body_bytes and len(body) <= self._max_body_bytes:
+            chunk = await answer.content.read(self._max_body_bytes + 1 - len(body))
+            if not chunk:
+                break
+            body += chunk
+        return bytes(body)
+
     async def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         try:
             # An address in the URL itself is never looked up: it is checked here.
             check_url(url, allow_private=self._allow_private)
             async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
+                body = await self._body(answer)
                 answer.close()
-                return Answer(answer.status, f"it answered {answer.status}")
+                if len(body) > self._max_body_bytes:
+                    return Answer(None, f"its answer is longer than {self._max_body_bytes} bytes")
+                return Answer(answer.status, f"it answered {answer.status}", body)
         except AddressRefused as error:
             return Answer(None, str(error))
         except TimeoutError:

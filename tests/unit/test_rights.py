@@ -25,7 +25,7 @@ def test_strangers_process_writes_nothing_that_is_judged_or_sealed() -> None:
 
 def test_private_values_are_read_by_those_who_need_them() -> None:
     readers = {service for service, rights in RIGHTS.items() if topics.EVALUATED in rights.reads}
-    assert readers == {"sealer", "aggregator", "behaviour", "paging", "otlp"}
+    assert readers == {"sealer", "aggregator", "behaviour", "paging", "otlp", "external"}
 
 
 def test_names_have_the_prefix() -> None:
