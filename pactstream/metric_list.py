@@ -3,59 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
-from prometheus_client import Histogram
-
-PROCESSES: Final = {
-    "gateway": "ingest_gateway.__main__",
-    "evaluator": "evaluator_worker.__main__",
-    "sealer": "ledger_sealer.__main__",
-    "aggregator": "score_aggregator.__main__",
-    "oracle": "oracle_api.__main__",
-    "push": "oracle_api.push.__main__",
-    "paging": "evaluator_worker.paging.__main__",
-    "behaviour": "evaluator_worker.behaviour.__main__",
-    "anomaly": "evaluator_worker.anomaly.__main__",
-    "external": "evaluator_worker.external.__main__",
-    "console": "oracle_api.console.__main__",
-    "otlp": "evaluator_worker.otlp.__main__",
-    "sidecar": "pactstream.sidecar.__main__",
-}
-"""Each kind of process, and the module that starts it."""
-
-LABELS: Final = {
-    "answer": "What became of a pre-flight question: `told`, `held`, `refused`, `failed`.",
-    "code": "Code of an error, as on the wire.",
-    "group": "Consumer group, without the topic prefix.",
-    "kind": "Kind of route that a page goes to; empty where it is gone.",
-    "log": "Number of a ledger: a partition of `telemetry.evaluated`.",
-    "method": "HTTP method; `other` for one that is none.",
-    "outcome": "How it ended, of a fixed few that the meaning names.",
-    "partition": "Number of a Kafka partition.",
-    "reason": "Why a key was refused: `missing`, `unknown`, `scope` and the like.",
-    "route": "Route as declared, ids unfilled; `none` where no route matched.",
-    "status": "HTTP status.",
-    "topic": "Kafka topic, without the prefix.",
-    "type": "Type of an event.",
-    "verdict": "`valid`, `unbound`, `none`, or the worst severity violated.",
-}
-"""What each label may say."""
-
-Kind = Literal["counter", "gauge", "histogram"]
-
-
-class Metric(NamedTuple):
-    """One of the list; of a counter, `name` has the ending `_total` that Prometheus sees."""
-
-    name: str
-    kind: Kind
-    unit: str
-    meaning: str
-    processes: tuple[str, ...]
-    labels: tuple[str, ...] = ()
-    buckets: tuple[float, ...] = Histogram.DEFAULT_BUCKETS
-
+from pactstream.metric_kinds import FAST, PROCESSES, Metric
+from pactstream.metric_list_beside import BESIDE
 
 _HTTP: Final = ("gateway", "oracle", "console", "sidecar")
 _LOOPS: Final = (
@@ -70,7 +21,6 @@ _LOOPS: Final = (
     "otlp",
 )
 _ON_KAFKA: Final = tuple(process for process in PROCESSES if process != "sidecar")
-_FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 _HTTP_METRICS: Final = (
     Metric(
@@ -137,7 +87,7 @@ _GATEWAY_METRICS: Final = (
         "seconds",
         "From handing a request's events to Kafka to their acknowledgement.",
         ("gateway",),
-        buckets=_FAST,
+        buckets=FAST,
     ),
 )
 _LOOP_METRICS: Final = (
@@ -420,154 +370,6 @@ _ORACLE_METRICS: Final = (
         ("outcome",),
     ),
 )
-_PAGING_METRICS: Final = (
-    Metric("pactstream_pages_opened_total", "counter", "pages", "Pages opened.", ("paging",)),
-    Metric(
-        "pactstream_pages_repeated_total",
-        "counter",
-        "violations",
-        "Violations counted on a page that was open already.",
-        ("paging",),
-    ),
-    Metric(
-        "pactstream_page_deliveries_total",
-        "counter",
-        "attempts",
-        "Attempts to deliver a page: `delivered`, `failed`, or `given_up` after the last.",
-        ("paging",),
-        ("kind", "outcome"),
-    ),
-    Metric(
-        "pactstream_page_delivery_seconds",
-        "histogram",
-        "seconds",
-        "From the decision to tell to the receiver's answer.",
-        ("paging",),
-        buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 3_600),
-    ),
-    Metric(
-        "pactstream_pages_undelivered_total",
-        "counter",
-        "pages",
-        "Pages that reach nobody: no route takes them, or all fail.",
-        ("paging",),
-    ),
-)
-_ANOMALY_METRICS: Final = (
-    Metric(
-        "pactstream_anomaly_windows_total",
-        "counter",
-        "windows",
-        "Windows of behaviour read, those that change nothing included.",
-        ("anomaly",),
-    ),
-    Metric(
-        "pactstream_anomaly_windows_skipped_total",
-        "counter",
-        "records",
-        "Records of the topic `behaviour.windows` that are no windows.",
-        ("anomaly",),
-    ),
-    Metric(
-        "pactstream_anomalies_total",
-        "counter",
-        "anomalies",
-        "Anomalies written, opened or closed.",
-        ("anomaly",),
-    ),
-)
-_EXTERNAL_METRICS: Final = (
-    Metric(
-        "pactstream_evaluations_total",
-        "counter",
-        "questions",
-        "Calls that a third party was to evaluate: `valid`, `violated`, `abstained`, or why there is none, "
-        "one of `deadline`, `unavailable`, `refused`, `malformed`, `failed`, `resting`, `unknown`, `revoked`.",
-        ("external",),
-        ("outcome",),
-    ),
-    Metric(
-        "pactstream_evaluation_seconds",
-        "histogram",
-        "seconds",
-        "From a question to its answer, or to the deadline.",
-        ("external",),
-        buckets=_FAST,
-    ),
-)
-
-_OTLP_METRICS: Final = (
-    Metric(
-        "pactstream_otlp_spans_total",
-        "counter",
-        "spans",
-        "Spans that collectors took (`exported`), left out of a request that they took (`rejected`), or "
-        "refused with all of it (`refused`).",
-        ("otlp",),
-        ("outcome",),
-    ),
-    Metric(
-        "pactstream_otlp_failed_requests_total",
-        "counter",
-        "requests",
-        "Requests to collectors that had to be sent again.",
-        ("otlp",),
-    ),
-    Metric(
-        "pactstream_otlp_skipped_records_total",
-        "counter",
-        "records",
-        "Records of the topic `telemetry.evaluated` that are no batches of leaves.",
-        ("otlp",),
-    ),
-)
-_SIDECAR_METRICS: Final = (
-    Metric(
-        "pactstream_sidecar_events_total",
-        "counter",
-        "events",
-        "Events `taken` from agents; `delivered` to the gateway; `refused` by it for good; `lost`, which were "
-        "refused and made room for later ones.",
-        ("sidecar",),
-        ("outcome",),
-    ),
-    Metric(
-        "pactstream_sidecar_failed_attempts_total",
-        "counter",
-        "attempts",
-        "Times that a batch had to be sent again.",
-        ("sidecar",),
-    ),
-    Metric(
-        "pactstream_sidecar_waiting_batches",
-        "gauge",
-        "batches",
-        "Batches that the gateway does not have yet.",
-        ("sidecar",),
-    ),
-    Metric(
-        "pactstream_sidecar_oldest_seconds",
-        "gauge",
-        "seconds",
-        "How long the oldest of them has waited; 0 where none does.",
-        ("sidecar",),
-    ),
-    Metric(
-        "pactstream_sidecar_dead_letters",
-        "gauge",
-        "letters",
-        "Refusals that are kept.",
-        ("sidecar",),
-    ),
-    Metric(
-        "pactstream_sidecar_buffer_bytes",
-        "gauge",
-        "bytes",
-        "What the buffer holds on disk.",
-        ("sidecar",),
-    ),
-)
-
 METRICS: Final = {
     one.name: one
     for one in (
@@ -579,11 +381,7 @@ METRICS: Final = {
         *_SEALER_METRICS,
         *_AGGREGATOR_METRICS,
         *_ORACLE_METRICS,
-        *_PAGING_METRICS,
-        *_ANOMALY_METRICS,
-        *_EXTERNAL_METRICS,
-        *_OTLP_METRICS,
-        *_SIDECAR_METRICS,
+        *BESIDE,
     )
 }
 """The list, by name."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from pactstream.metric_list import LABELS, METRICS, PROCESSES, markdown_table
+from pactstream.metric_kinds import LABELS, PROCESSES
+from pactstream.metric_list import METRICS, markdown_table
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "metrics.md"
 

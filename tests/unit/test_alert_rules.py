@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pactstream.metric_list import METRICS, PROCESSES
+from pactstream.metric_kinds import PROCESSES
+from pactstream.metric_list import METRICS
 
 _ROOT = Path(__file__).parents[2]
 _DIRECTORY = _ROOT / "deploy" / "prometheus"

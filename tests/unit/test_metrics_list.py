@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pactstream.metric_list import LABELS, METRICS, PROCESSES
+from pactstream.metric_kinds import LABELS, PROCESSES
+from pactstream.metric_list import METRICS
 from tests.metrics_page import PAGE, page
 
 _ROOT = Path(__file__).parents[2]
