@@ -47,6 +47,20 @@ class Summing(Task):
         self._fail("flush")
 
 
+class Passing(Task):
+    """Hands on what it reads, and remembers nothing."""
+
+    def __init__(self, partition: int) -> None:
+        self._partition = partition
+
+    def restore(self, key: bytes, value: bytes | None) -> None:
+        raise AssertionError("there is nothing to restore")
+
+    def process(self, record: Record, emit: Emit) -> int:
+        emit(topics.EVALUATED, record.key or b"", record.value, partition=self._partition)
+        return 1
+
+
 def nothing(_: str) -> None:
     """Does not fail."""
 
@@ -104,6 +118,9 @@ def running_sums(stop: int) -> dict[bytes, list[bytes]]:
     return sums
 
 
+Due = Callable[[int], dict[bytes, list[bytes]]]
+
+
 def outputs(settings: ServiceSettings) -> dict[bytes, list[bytes]]:
     found: dict[bytes, list[bytes]] = {}
     for message in read_all(settings, topics.EVALUATED):
@@ -111,9 +128,9 @@ def outputs(settings: ServiceSettings) -> dict[bytes, list[bytes]]:
     return found
 
 
-def expect(settings: ServiceSettings, stop: int) -> None:
+def expect(settings: ServiceSettings, stop: int, due: Due = running_sums) -> None:
     eventually(lambda: sum(map(len, outputs(settings).values())) >= stop, timeout=30, interval=0.1)
-    assert outputs(settings) == running_sums(stop)
+    assert outputs(settings) == due(stop)
 
 
 def test_lag_shows_for_each_partition_held(settings: ServiceSettings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,18 +221,38 @@ class Behind(Consumer):
         return now
 
 
-def test_a_commit_that_meets_a_new_generation_is_done_again_and_its_member_stays(
-    settings: ServiceSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def behind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pactstream.kafka.processor.Consumer", Behind)
+    monkeypatch.setattr(Behind, "refused", 0)
+    monkeypatch.setattr(Behind, "_first", None)
+    monkeypatch.setattr(Behind, "late", Event())
+
+
+def handed_on(stop: int) -> dict[bytes, list[bytes]]:
+    found: dict[bytes, list[bytes]] = {}
+    for key, value in numbers(0, stop):
+        found.setdefault(key, []).append(value)
+    return found
+
+
+@pytest.mark.usefixtures("behind")
+@pytest.mark.parametrize("stateless", [False, True])
+def test_a_commit_that_meets_a_new_generation_is_done_again_and_its_member_stays(
+    settings: ServiceSettings, stateless: bool
+) -> None:
+    group = f"rewound-{stateless}"
 
     def count(name: str) -> float:
-        return REGISTRY.get_sample_value(f"pactstream_{name}_total", {"group": "rewound"}) or 0.0
+        return REGISTRY.get_sample_value(f"pactstream_{name}_total", {"group": group}) or 0.0
 
-    ours = replace(plan(), group="rewound")
+    ours = replace(plan(), group=group)
+    if stateless:
+        ours = replace(ours, changelog=None, make_task=Passing)
+    due = handed_on if stateless else running_sums
     with running(settings, ours):
         produce(settings, topics.BATCHES, numbers(0, 30))
-        expect(settings, 30)
+        expect(settings, 30, due)
         second = settings.model_copy(update={"instance": "two"})
         with running(second, ours) as joined:
             eventually(lambda: joined.ready, timeout=30)
@@ -223,7 +260,7 @@ def test_a_commit_that_meets_a_new_generation_is_done_again_and_its_member_stays
         Behind.late.set()
         for stop in range(40, 100, 10):
             produce(settings, topics.BATCHES, numbers(stop - 10, stop))
-            expect(settings, stop)
+            expect(settings, stop, due)
     assert Behind.refused == 3
     assert (count("aborts"), count("restarts")) == (aborted + 3, restarted)
 
