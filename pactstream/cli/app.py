@@ -21,6 +21,7 @@ from pactstream.cli import (
     operate,
     pact,
     pages,
+    plan,
     score,
     sidecar,
     timestamp,
@@ -43,6 +44,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 in order, 1 not in order, 2 not understood, 3 not possible, 130 interrupted.",
 )
 operate.register(app)
+plan.register(app)
 app.command()(erase.erase)
 app.command()(disclose.disclose)
 verify.app.command("disclosure")(disclose.verify)

@@ -1,0 +1,1 @@
+"""What a deployment of a given size needs, from measured costs."""
