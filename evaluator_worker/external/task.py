@@ -14,7 +14,7 @@ import msgspec
 
 from evaluator_worker.external.desk import Asked, Desk, Found
 from pactstream import avro, clock
-from pactstream.errors import InvalidInput
+from pactstream.errors import InvalidInput, Retryable
 from pactstream.evaluation.question import Question, evaluation_id
 from pactstream.kafka import topics
 from pactstream.kafka.records import Emit, Record, Task
@@ -25,7 +25,7 @@ from pactstream.pacts.model import Evaluator
 TYPE: Final = "evaluation"
 """Of the events that record what a third party said."""
 
-_PACT_WAIT_SECONDS: Final = 1.0
+_PACT_WAIT_SECONDS: Final = 5.0
 
 
 class Pacts(Protocol):
@@ -90,7 +90,12 @@ class ExternalTask(Task):
         """There is no state."""
 
     def process(self, record: Record, emit: Emit) -> int:
-        """Ask about the calls of one batch. Raises `InvalidInput`: it is not a batch of leaves."""
+        """Ask about the calls of one batch.
+
+        Raises:
+            InvalidInput: it is not a batch of leaves.
+            Retryable: it names a pact version that has not arrived here.
+        """
         batch = avro.decode_as("EvaluatedBatch", record.value)
         leaves = [(event, _read(event["leaf"])) for event in batch["events"]]
         if batch["received_at_micros"] >= self._now_micros() - self._max_age_micros:
@@ -126,9 +131,10 @@ class ExternalTask(Task):
             return ()
         pact_id, version = leaf.pact.id, leaf.pact.version
         found = self._pacts.compiled(pact_id, version, timeout_seconds=_PACT_WAIT_SECONDS)
-        if found is None or self._pacts.owner(pact_id, version) != tenant_id:
-            return ()
-        return found.pact.evaluators
+        if found is None:
+            raise Retryable(f"version {version} of pact {pact_id} has not arrived yet")
+        own = self._pacts.owner(pact_id, version) == tenant_id
+        return found.pact.evaluators if own else ()
 
     def _write(self, batch: Mapping[str, Any], events: list[dict[str, Any]], emit: Emit) -> None:
         record = {

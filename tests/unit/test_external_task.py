@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pactstream import clock
-from pactstream.errors import InvalidInput
+from pactstream.errors import InvalidInput, Retryable
 from pactstream.evaluation import Opinion, Question, sign
 from pactstream.evaluation.verdict import verify
 from pactstream.kafka import topics
@@ -19,7 +20,7 @@ from pactstream.ledger import merkle
 from pactstream.ledger.leaf import parse_leaf
 from pactstream.signing import compact
 from pactstream.signing.keys import SigningKey
-from tests.evaluator_tools import AGENT, PACT, Written, call
+from tests.evaluator_tools import AGENT, PACT, Pacts, Written, call
 from tests.external_tools import (
     ISSUER,
     OTHER,
@@ -93,6 +94,16 @@ def test_who_is_asked_about_what(key: SigningKey) -> None:
     assert len(recorded(worker, batch)) == 2
     old = judged(call(), received_at_micros=clock.now_micros() - 3_700_000_000)
     assert recorded(worker, old) == []
+
+
+def test_a_pact_that_is_not_here_yet_is_waited_for(key: SigningKey) -> None:
+    evaluator = saying(key)
+    worker = external_task(Pacts(), desk({ISSUER: evaluator}, issuer(key)))
+    record = judged(call(pact_version=1))
+    record_of_a_later_one = replace(record, value=(record.value or b"").replace(b'"version":1', b'"version":2'))
+    with pytest.raises(Retryable, match="version 2"):
+        worker.process(record_of_a_later_one, Written())
+    assert recorded(worker, record) == []
 
 
 def test_the_same_record_again_is_the_same_event(key: SigningKey) -> None:
