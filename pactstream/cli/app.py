@@ -17,6 +17,7 @@ from pactstream.cli import (
     evaluator,
     keys,
     ledger,
+    mcp,
     mirror,
     operate,
     pact,
@@ -46,6 +47,7 @@ app = typer.Typer(
 operate.register(app)
 plan.register(app)
 app.command()(erase.erase)
+app.command()(mcp.mcp)
 app.command()(disclose.disclose)
 verify.app.command("disclosure")(disclose.verify)
 ledger.app.command("timestamp")(timestamp.timestamp)
@@ -98,7 +100,8 @@ def main() -> None:
         if error.name is None or error.name.split(".")[0] == "pactstream":
             raise
         package = error.name.split(".")[0]
-        _say(f"pactstream: this command needs {package}: pip install 'pactstream[devstack]'")
+        extra = "mcp" if package in ("mcp", "anyio") else "devstack"
+        _say(f"pactstream: this command needs {package}: pip install 'pactstream[{extra}]'")
         sys.exit(EXIT_CANNOT)
 
 
