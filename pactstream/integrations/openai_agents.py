@@ -75,7 +75,6 @@ class PactstreamProcessor(TracingProcessor):
         self._tel = tel
         self._traces: OpenRuns[_OpenTrace] = OpenRuns()
         self._spans: OpenRuns[_OpenSpan] = OpenRuns()
-        self._guarded: set[str] = set()
 
     def guardrail(self, *, on_refusal: Literal["tell", "raise"] = "tell") -> ToolInputGuardrail[Any]:
         """For `function_tool(tool_input_guardrails=[…])`: asks where `block_on` is set.
@@ -100,7 +99,6 @@ class PactstreamProcessor(TracingProcessor):
         name = data.context.tool_name
         if current is not None and isinstance(current.span_data, FunctionSpanData):
             name = current.span_data.name
-        self._guarded.add(name)
         call = self._tel.open_call(
             tool=name,
             params=_arguments(data.context.tool_arguments),
@@ -164,9 +162,6 @@ class PactstreamProcessor(TracingProcessor):
     def _end_function(self, data: FunctionSpanData, ended: _OpenSpan, span: Span[Any]) -> None:
         call = ended.call
         if call is None:
-            if data.name in self._guarded and span.error is None and data.output is None:
-                # It waits for a person's approval, and begins anew when it is approved.
-                return
             self._tel.tool_call(
                 tool=data.name,
                 params=_arguments(data.input) or {},
@@ -193,6 +188,9 @@ class PactstreamProcessor(TracingProcessor):
         usage: Mapping[str, Any] | None,
         model: str | None,
     ) -> None:
+        if not asked and not said and span.error is None:
+            # A model that tells its spans nothing, or was told to keep it back.
+            return
         self._tel.response(
             input=asked,
             output=said if span.error is None else _message(span) or "",
