@@ -5,6 +5,12 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
+CREW_VENV := .venv-crewai
+CREW_STAMP := $(CREW_VENV)/.installed
+# What CrewAI installs and the tests of our part never load: two thirds of a gigabyte.
+CREW_UNUSED := cel-python crewai-cli google-re2 hf-xet huggingface-hub instructor kubernetes lance-namespace \
+  lance-namespace-urllib3-client lancedb mcp onnxruntime openpyxl pdfminer-six pdfplumber pendulum pillow pyarrow \
+  pypdfium2 textual tokenizers uv watchfiles
 
 WEB := oracle_api/console/web
 
@@ -25,7 +31,7 @@ dev: $(STAMP) ## Kafka and ClickHouse only
 
 # Three processes on two cores: the tests of real engines wait more than they compute. In the order of the folders:
 # those of a file are few and long in fault and integration, so they must not come last.
-test: $(STAMP) ## every test; ARGS are passed to pytest
+test: $(STAMP) $(if $(ARGS),,$(CREW_STAMP)) ## every test; ARGS are passed to pytest
 	$(PY) -m pytest -m "not bench" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 docs: $(STAMP) ## the documentation site, into .pactstream/site; warnings are errors
@@ -52,6 +58,10 @@ lock: ## refresh the locks (hashes, no index addresses)
 	uv pip compile pyproject.toml --extra services --extra anomaly --extra tracing --extra timestamps \
 	  --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-package pactstream \
 	  --quiet --custom-compile-command "make lock" --output-file requirements.lock
+	printf "%s; sys_platform == 'never'\n" $(CREW_UNUSED) > $(VENV)/unused.txt
+	printf 'jinja2\npytest>=8.3\npytest-timeout>=2.3\n' | uv pip compile pyproject.toml - --extra crewai \
+	  --override $(VENV)/unused.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-emit-package pactstream --quiet --custom-compile-command "make lock" --output-file requirements-crewai.lock
 	printf 'hatchling>=1.27\n' | uv pip compile - --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --quiet --custom-compile-command "make lock" --output-file requirements-build.lock
 
@@ -59,6 +69,13 @@ lock: ## refresh the locks (hashes, no index addresses)
 $(BENCH_STAMP): requirements-bench.lock
 	test -x $(BENCH_VENV)/bin/python || python3 -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/python -m pip install --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	@touch $@
+
+# CrewAI pins older versions of what the others need. `make test` without ARGS makes this, for tests/contract/test_crewai.py.
+$(CREW_STAMP): requirements-crewai.lock
+	test -x $(CREW_VENV)/bin/python || python3 -m venv $(CREW_VENV)
+	$(CREW_VENV)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --require-hashes \
+	  -r requirements-crewai.lock
 	@touch $@
 
 bench: $(STAMP) $(BENCH_STAMP) ## every bench, and a table at the end; make bench ARGS="pacts worker" for some
@@ -74,4 +91,4 @@ console: ## the console's pages, from oracle_api/console/web to what is committe
 	cd $(WEB) && npm ci --no-audit --no-fund && npm run --silent check && npm run --silent build
 
 clean:
-	rm -rf $(WEB)/node_modules $(VENV) $(BENCH_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .pactstream
+	rm -rf $(WEB)/node_modules $(VENV) $(BENCH_VENV) $(CREW_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .pactstream

@@ -92,6 +92,13 @@ def test_a_counterparty_verifies_and_decides(tmp_path: Path) -> None:
         assert said == [False, ["the agent is paused"]]
 
 
+def test_a_command_says_which_extra_it_needs() -> None:
+    command = [sys.executable, "-c", ALONE + COMMANDS, absent(), "mcp", "--key", "k", "--agent", str(AGENT)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert done.stderr.endswith("pip install 'pactstream[mcp]'\n")
+
+
 def test_its_commands_are_there(tmp_path: Path) -> None:
     with serving(tmp_path) as oracle:
         oracle.show(LOG, recent_violations=())
