@@ -78,6 +78,7 @@ const TYPES: Record<string, string> = {
   "tool_call.violation": "Violation of a window",
   erasure: "Erasure",
   attestation: "Attestation",
+  evaluation: "Verdict of a third party",
   page: "Page",
 };
 
