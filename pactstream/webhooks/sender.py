@@ -108,11 +108,11 @@ class Sender:
             # An address in the URL itself is never looked up: it is checked here.
             check_url(url, allow_private=self._allow_private)
             async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
-                body = await self._body(answer)
+                read = await self._body(answer)
                 answer.close()
-                if len(body) > self._max_body_bytes:
+                if len(read) > self._max_body_bytes:
                     return Answer(None, f"its answer is longer than {self._max_body_bytes} bytes")
-                return Answer(answer.status, f"it answered {answer.status}", body)
+                return Answer(answer.status, f"it answered {answer.status}", read)
         except AddressRefused as error:
             return Answer(None, str(error))
         except TimeoutError:
