@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 from pactstream.devstack.clickhouse.errors import Refused
 from pactstream.devstack.clickhouse.statement import Statement
@@ -24,6 +25,10 @@ import chdb
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # The engine is built for notebooks; a server does not take a bare expression for a SELECT.
 _DEFAULTS = {"implicit_select": "0"}
+# Where `BACKUP … TO File('…')` may write, and nowhere else.
+_CONFIG = "<clickhouse><backups><allowed_path>{backups}</allowed_path></backups></clickhouse>"
+BACKUPS = "backups"
+"""Below the data directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,10 @@ class Engine:
     """The engine of one data directory; at most one process may hold it."""
 
     def __init__(self, data_dir: Path) -> None:
-        self._path = str(data_dir)
+        data_dir.mkdir(parents=True, exist_ok=True)
+        config = data_dir / "config.xml"
+        config.write_text(_CONFIG.format(backups=escape(str(data_dir / BACKUPS))))
+        self._path = f"{data_dir}?config-file={config}"
         self._keep_open = chdb.connect(self._path)  # the engine lives as long as one connection does
         zone, version = self._keep_open.query("SELECT timezone(), version()", "TSV").bytes().decode().split()
         self.timezone = zone
