@@ -25,8 +25,8 @@ from pactstream import settings, worker
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.errors import Fatal, InvalidInput, PactstreamError
 from pactstream.kafka import topics
+from pactstream.kafka.faults import classify
 from pactstream.kafka.scan import partitions, scan
-from pactstream.kafka.sessions import classify
 from pactstream.ledger.leaf import parse_leaf
 from pactstream.ledger.note import Checkpoint, parse_note
 from pactstream.ledger.segment import SegmentHeader

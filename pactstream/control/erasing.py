@@ -18,8 +18,8 @@ from pactstream.clickhouse.client import ClickHouse
 from pactstream.control.tenants import Tenant
 from pactstream.errors import Fatal, InvalidInput, Retryable
 from pactstream.kafka import config, topics
+from pactstream.kafka.faults import classify
 from pactstream.kafka.publisher import Place
-from pactstream.kafka.sessions import classify
 from pactstream.ledger.erasure import Erasure, Scope, encode_order
 from pactstream.settings import KafkaSettings
 

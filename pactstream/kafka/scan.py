@@ -12,10 +12,10 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_rand
 from pactstream import clock
 from pactstream.errors import Fatal, Retryable
 from pactstream.kafka import config, topics
+from pactstream.kafka.faults import classify
 from pactstream.kafka.messages import as_record
 from pactstream.kafka.offsets import high_watermarks
 from pactstream.kafka.records import Record
-from pactstream.kafka.sessions import classify
 from pactstream.settings import KafkaSettings
 
 _TIMEOUT_SECONDS = 10.0

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from threading import Event
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaException
 from tenacity import (
     RetryCallState,
     Retrying,
@@ -16,22 +16,11 @@ from tenacity import (
 )
 from tenacity.nap import sleep_using_event
 
-from pactstream.errors import Backpressure, Fatal, Retryable
+from pactstream.errors import Backpressure, Retryable
 from pactstream.kafka import metrics
+from pactstream.kafka.faults import classify
 
 _log = logging.getLogger(__name__)
-
-# Nothing that waiting will mend: the configuration or the deployment is wrong.
-_FATAL_CODES = frozenset(
-    {
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-        KafkaError.SASL_AUTHENTICATION_FAILED,
-        KafkaError._AUTHENTICATION,
-    }
-)
 
 
 def run_sessions(group: str, session: Callable[[Event], None], stop: Event) -> None:
@@ -57,20 +46,6 @@ def run_sessions(group: str, session: Callable[[Event], None], stop: Event) -> N
     except (Retryable, Backpressure):
         if not stop.is_set():
             raise
-
-
-def classify(error: KafkaException) -> Retryable | Fatal:
-    """What a loop should do about a client's error, by its code.
-
-    A fenced producer is retryable: the process was taken for dead (paused, cut off) or a second one runs
-    under the same instance name; either way nothing of it was committed and it may join again.
-    """
-    fault: KafkaError = error.args[0]
-    if fault.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-        return Fatal(f"Kafka: {fault.str()}; create the topics with: pactstream topics apply")
-    if fault.code() in _FATAL_CODES:
-        return Fatal(f"Kafka: {fault.str()}")
-    return Retryable(f"Kafka: {fault.str()} ({fault.name()})")
 
 
 def _classified(session: Callable[[Event], None], stop: Event) -> None:
