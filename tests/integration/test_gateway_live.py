@@ -29,6 +29,7 @@ from pactstream.kafka import topics
 from pactstream.settings import KafkaSettings
 from tests.gateway_tools import ADMIN_KEY, EVENTS, body, call, pact_document
 from tests.kafka_tools import create_topics, read_all, service_settings
+from tests.sidecar_tools import running
 from tests.stack import StackAddresses, eventually
 
 if sys.version_info >= (3, 14):
@@ -193,6 +194,31 @@ def test_what_is_answered_stands_in_kafka_and_nothing_else(
     assert [one.status_code for one in refused] == [400, 413, 413, 401, 403, 404, 422]
     found = {one["agent_id"]: [event["event_id"] for event in one["events"]] for one in batches(kafka, acme)}
     assert found == {acme.atlas: [first["eventId"]], acme.second: [last["eventId"]]}
+
+
+def test_through_a_sidecar_it_is_the_same(
+    live: Process, kafka: KafkaSettings, acme: Acme, tmp_path: Path
+) -> None:
+    content = body(acme.call(), acme.call())
+    with running(tmp_path, str(live.client.base_url).rstrip("/"), acme.key) as sidecar:
+        for _ in range(2):  # as an agent does that had no answer
+            assert sidecar.ask("POST", EVENTS, content).status_code == 200
+        strange = acme.call(agentId=str(uuid4()), eventId=str(uuid4()))
+        mixed = [acme.call(eventId=str(uuid4())), strange]
+        assert sidecar.send(*mixed).status_code == 200
+        path = f"/api/v1/pacts/{acme.pact}/validate-call"
+        asked = {"agentId": acme.atlas, "tool": "transfer_funds", "params": {"destination": "0xBAD"}}
+        verdict = sidecar.ask("POST", path, asked)
+        assert (verdict.status_code, verdict.json()["valid"]) == (200, False)
+        # The question went after what was sent before it.
+        assert sidecar.sent()
+        (letter,) = sidecar.store.letters()
+        assert json.loads(letter.body)["events"] == [strange]
+        assert "FORBIDDEN" in letter.reason
+    first, again, last = ([one["event_id"] for one in batch["events"]] for batch in batches(kafka, acme))
+    assert first == again  # for the pipeline to leave out
+    assert len(set(first)) == 2
+    assert last == [mixed[0]["eventId"]]
 
 
 def test_one_agents_requests_keep_their_order(live: Process, kafka: KafkaSettings, acme: Acme) -> None:

@@ -8,12 +8,9 @@ import sqlite3
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
-import httpx
 import pytest
 
 from pactstream import settings
@@ -23,71 +20,38 @@ from pactstream.sdk.transport import Transport
 from pactstream.sidecar import app as sidecar_app
 from pactstream.sidecar import wiring
 from pactstream.sidecar.app import Door, create_app
-from pactstream.sidecar.forwarder import Forwarder
 from pactstream.sidecar.settings import SidecarSettings
 from pactstream.sidecar.store import FILE, Refusal, Store
 from tests.asgi import ask
 from tests.cli_tools import runner
 from tests.gateway_tools import ACME, ATLAS, EVENTS, TREASURY, call
 from tests.sdk_gateway import KEY, Gateway, Reply, accept, answer, hang_up, serving, wait_until
+from tests.sidecar_tools import MIB, TOKEN, Sidecar, running
 
-TOKEN = "a-token-of-this-machine"
-MIB = 1 << 20
 CALL = f"/api/v1/pacts/{TREASURY}/validate-call"
 
 
-@dataclass
-class Sidecar:
-    """All of it but the process."""
-
-    store: Store
-    gateway: Gateway
-    app: Any
-    delivered: list[dict[str, Any]] = field(default_factory=list)
-
-    def ask(self, method: str, path: str, content: Any = None, **headers: str) -> httpx.Response:
-        sent = {"Content-Type": "application/json", "X-Pact-Key": TOKEN} | {
-            name.replace("_", "-"): value for name, value in headers.items()
-        }
-        given = content if isinstance(content, bytes) else json.dumps(content).encode()
-        return ask(self.app, path, method, content=given, headers=sent)
-
-    def send(self, *events: dict[str, Any]) -> httpx.Response:
-        return self.ask("POST", EVENTS, {"events": events})
-
-    def sent(self) -> bool:
-        return self.store.fill().batches == 0
-
-
 @contextmanager
-def running(
-    directory: Path, gateway: Gateway, *, retry_seconds: float = 60, max_bytes: int = 8 * MIB
-) -> Iterator[Sidecar]:
-    store = Store(directory, max_bytes)
-    transport = Transport(gateway.url, Secret(KEY))
-    stop = Event()
-    forwarder = Forwarder(store, transport, retry_seconds, most_seconds=0.02)
-    thread = Thread(target=forwarder.run, args=(stop,))
-    sidecar = Sidecar(store, gateway, create_app(store, transport, Door(TOKEN), MIB))
+def sending(directory: Path, gateway: Gateway, **options: Any) -> Iterator[Sidecar]:
+    """A sidecar that sends to this gateway, and what the gateway accepted."""
+    with running(directory, gateway.url, KEY, **options) as sidecar:
 
-    def judge(event: dict[str, Any]) -> None:
-        sidecar.delivered.append(event)
+        def judge(event: dict[str, Any]) -> None:
+            sidecar.delivered.append(event)
 
-    gateway.judge = judge
-    thread.start()
-    try:
+        gateway.judge = judge
         yield sidecar
-    finally:
-        stop.set()
-        store.wake()
-        thread.join()
-        store.close()
-        transport.close()
 
 
 @pytest.fixture
-def sidecar(tmp_path: Path) -> Iterator[Sidecar]:
-    with serving() as gateway, running(tmp_path, gateway) as made:
+def gateway() -> Iterator[Gateway]:
+    with serving() as made:
+        yield made
+
+
+@pytest.fixture
+def sidecar(tmp_path: Path, gateway: Gateway) -> Iterator[Sidecar]:
+    with sending(tmp_path, gateway) as made:
         yield made
 
 
@@ -95,8 +59,10 @@ def event(**changes: Any) -> dict[str, Any]:
     return call(eventId=str(uuid.uuid4()), **changes)
 
 
-def test_events_are_on_disk_before_the_answer_and_then_at_the_gateway(sidecar: Sidecar, tmp_path: Path) -> None:
-    sidecar.gateway.accepting.clear()
+def test_events_are_on_disk_before_the_answer_and_then_at_the_gateway(
+    sidecar: Sidecar, gateway: Gateway, tmp_path: Path
+) -> None:
+    gateway.accepting.clear()
     one = event()
     taken = sidecar.send(one)
     assert (taken.status_code, taken.json()) == (
@@ -106,25 +72,27 @@ def test_events_are_on_disk_before_the_answer_and_then_at_the_gateway(sidecar: S
     beside = Store(tmp_path, MIB)  # as the next process would find it
     assert beside.fill().batches == 1
     beside.close()
-    sidecar.gateway.accepting.set()
+    gateway.accepting.set()
     wait_until(sidecar.sent)
     assert sidecar.delivered == [one]
-    (seen,) = sidecar.gateway.requests
+    (seen,) = gateway.requests
     assert seen.headers["x-pact-key"] == KEY  # its own: the agent's token goes no further
 
 
-def test_a_batch_is_sent_as_it_came_however_often(sidecar: Sidecar) -> None:
+def test_a_batch_is_sent_as_it_came_however_often(sidecar: Sidecar, gateway: Gateway) -> None:
     # Without ids the gateway derives them from these bytes, so they must be the same bytes each time.
     body = b'{ "events": [' + json.dumps(event()).encode() + b" ] }"
-    sidecar.gateway.replies.extend([answer(503), hang_up])
+    gateway.replies.extend([answer(503), hang_up])
     for _ in range(2):
         assert sidecar.ask("POST", EVENTS, body).status_code == 200
     wait_until(sidecar.sent)
-    assert [seen.raw for seen in sidecar.gateway.requests] == [body] * 4
+    assert [seen.raw for seen in gateway.requests] == [body] * 4
     assert len({one["eventId"] for one in sidecar.delivered}) == 1
 
 
-def test_what_is_malformed_is_refused_at_once_and_the_others_are_sent(sidecar: Sidecar) -> None:
+def test_what_is_malformed_is_refused_at_once_and_the_others_are_sent(
+    sidecar: Sidecar, gateway: Gateway
+) -> None:
     right = [event(), event()]
     mixed = sidecar.send(right[0], {"type": "tool_call"}, right[1])
     assert mixed.status_code == 207
@@ -134,7 +102,7 @@ def test_what_is_malformed_is_refused_at_once_and_the_others_are_sent(sidecar: S
     assert sidecar.send({"type": "tool_call"}).status_code == 422
     assert sidecar.ask("POST", EVENTS, b"no JSON").status_code == 400
     assert sidecar.ask("POST", EVENTS, b" " * (MIB + 1)).status_code == 413
-    assert len(sidecar.gateway.requests) == 1
+    assert len(gateway.requests) == 1
 
 
 REJECTED = {"status": "rejected", "error": {"error": "no such pact", "code": "NOT_FOUND"}}
@@ -151,9 +119,9 @@ REJECTED = {"status": "rejected", "error": {"error": "no such pact", "code": "NO
     ids=["one of two", "each", "whole", "too large"],
 )
 def test_what_is_refused_for_good_is_set_aside_and_holds_up_nothing(
-    sidecar: Sidecar, reply: Reply, kept: list[int], reason: str
+    sidecar: Sidecar, gateway: Gateway, reply: Reply, kept: list[int], reason: str
 ) -> None:
-    sidecar.gateway.replies.append(reply)
+    gateway.replies.append(reply)
     batch, behind = [event(), event()], event()
     sidecar.send(*batch)
     sidecar.send(behind)
@@ -166,18 +134,20 @@ def test_what_is_refused_for_good_is_set_aside_and_holds_up_nothing(
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 302, 429, 502, 503, 504])
-def test_a_key_or_an_address_that_is_wrong_and_an_outage_are_waited_for(sidecar: Sidecar, status: int) -> None:
-    sidecar.gateway.replies.extend([answer(status, {"error": "not now", "code": "X"})] * 3)
+def test_a_key_or_an_address_that_is_wrong_and_an_outage_are_waited_for(
+    sidecar: Sidecar, gateway: Gateway, status: int
+) -> None:
+    gateway.replies.extend([answer(status, {"error": "not now", "code": "X"})] * 3)
     one = event()
     sidecar.send(one)
     wait_until(sidecar.sent)
     assert (sidecar.delivered, sidecar.store.letters()) == ([one], [])
-    assert len(sidecar.gateway.requests) == 4
+    assert len(gateway.requests) == 4
 
 
 @pytest.mark.parametrize("reply", [answer(500), answer(200, b"<html>"), answer(200, {"results": []})])
 def test_a_batch_that_the_gateway_fails_on_is_set_aside_in_the_end(tmp_path: Path, reply: Reply) -> None:
-    with serving() as gateway, running(tmp_path, gateway, retry_seconds=0.05) as sidecar:
+    with serving() as gateway, sending(tmp_path, gateway, retry_seconds=0.05) as sidecar:
         poison, behind = event(), event()
         # An outage first, longer than that: it must not count against the batch.
         gateway.replies.extend([answer(503)] * 8)
@@ -201,7 +171,7 @@ def test_a_batch_that_the_gateway_fails_on_is_set_aside_in_the_end(tmp_path: Pat
 
 
 def test_a_full_buffer_says_so_and_takes_more_once_there_is_room(tmp_path: Path) -> None:
-    with serving() as gateway, running(tmp_path, gateway, max_bytes=MIB) as sidecar:
+    with serving() as gateway, sending(tmp_path, gateway, max_bytes=MIB) as sidecar:
         gateway.accepting.clear()
         large = {"type": "response", "sessionId": "s", "agentId": ATLAS, "emittedAt": "2026-05-13T10:00:00Z"}
         sent, refused = [], None
@@ -265,7 +235,7 @@ def test_a_file_that_is_damaged_or_of_a_newer_release_is_one_clear_error(tmp_pat
         Store(newer, MIB)
 
 
-def test_only_who_has_the_token_may_send(sidecar: Sidecar) -> None:
+def test_only_who_has_the_token_may_send(sidecar: Sidecar, gateway: Gateway) -> None:
     def status(**headers: str) -> int:
         return sidecar.ask("POST", EVENTS, {"events": [event()]}, **headers).status_code
 
@@ -273,7 +243,7 @@ def test_only_who_has_the_token_may_send(sidecar: Sidecar) -> None:
     assert status(X_Pact_Key=TOKEN, Authorization=f"Bearer {TOKEN}") == 400
     assert sidecar.ask("POST", CALL, {}, X_Pact_Key="").status_code == 401
     assert sidecar.store.fill().batches == 0
-    opened = create_app(sidecar.store, Transport(sidecar.gateway.url, Secret(KEY)), Door(""), MIB)
+    opened = create_app(sidecar.store, Transport(gateway.url, Secret(KEY)), Door(""), MIB)
     body = json.dumps({"events": [event()]}).encode()
     assert (
         ask(opened, EVENTS, "POST", content=body, headers={"Origin": "https://evil.example"}).status_code == 403
@@ -281,15 +251,17 @@ def test_only_who_has_the_token_may_send(sidecar: Sidecar) -> None:
     assert ask(opened, EVENTS, "POST", content=body).status_code == 200
 
 
-def test_a_question_before_a_call_goes_through_after_what_was_recorded(sidecar: Sidecar) -> None:
-    sidecar.gateway.replies.extend([answer(503)] * 2)
+def test_a_question_before_a_call_goes_through_after_what_was_recorded(
+    sidecar: Sidecar, gateway: Gateway
+) -> None:
+    gateway.replies.extend([answer(503)] * 2)
     sidecar.send(event())
     asked = sidecar.ask("POST", CALL, {"agentId": ATLAS, "tool": "t", "params": {}})
     assert (asked.status_code, asked.json()["valid"]) == (200, True)
-    assert [seen.path for seen in sidecar.gateway.requests] == [EVENTS] * 3 + [CALL]
+    assert [seen.path for seen in gateway.requests] == [EVENTS] * 3 + [CALL]
     gone = sidecar.ask("DELETE", f"/api/v1/agents/{ATLAS}/reservations/{ACME}")
     assert gone.status_code == 204
-    sidecar.gateway.replies.append(answer(429, {"error": "slow", "code": "RATE_LIMITED"}, Retry_After="7"))
+    gateway.replies.append(answer(429, {"error": "slow", "code": "RATE_LIMITED"}, Retry_After="7"))
     limited = sidecar.ask("POST", CALL, {})
     assert (limited.status_code, limited.headers["retry-after"]) == (429, "7")
     assert sidecar.ask("POST", "/api/v1/pacts/not-an-id/validate-call", {}).status_code == 400
@@ -301,7 +273,7 @@ def test_a_question_that_nobody_can_answer_fails_at_once(
     monkeypatch.setattr(sidecar_app, "ASK_SECONDS", 0.2)
     with serving() as gateway:
         port = gateway.port
-    with running(tmp_path, Gateway(port=port)) as sidecar:
+    with sending(tmp_path, Gateway(port=port)) as sidecar:
         asked = sidecar.ask("POST", CALL, {})
         assert asked.status_code == 503
         assert asked.json()["error"].startswith("the gateway does not answer: no answer: ")
@@ -310,9 +282,9 @@ def test_a_question_that_nobody_can_answer_fails_at_once(
         assert asked.json()["error"] == "what was recorded before this call has not reached the gateway yet"
 
 
-def test_figures(sidecar: Sidecar) -> None:
-    sidecar.gateway.replies.append(answer(404, {"results": [REJECTED]}))
-    sidecar.gateway.accepting.clear()
+def test_figures(sidecar: Sidecar, gateway: Gateway) -> None:
+    gateway.replies.append(answer(404, {"results": [REJECTED]}))
+    gateway.accepting.clear()
     sidecar.send(event())
     sidecar.send(event())
     page = ask(sidecar.app, "/metrics").text
@@ -320,7 +292,7 @@ def test_figures(sidecar: Sidecar) -> None:
     assert "pactstream_sidecar_dead_letters 0.0" in page
     oldest = next(line for line in page.splitlines() if line.startswith("pactstream_sidecar_oldest_seconds "))
     assert float(oldest.split()[1]) > 0
-    sidecar.gateway.accepting.set()
+    gateway.accepting.set()
     wait_until(sidecar.sent)
     page = ask(sidecar.app, "/metrics").text
     assert "pactstream_sidecar_dead_letters 1.0" in page
@@ -329,11 +301,15 @@ def test_figures(sidecar: Sidecar) -> None:
 
 
 def test_letters_are_seen_sent_again_and_discarded_by_the_command(
-    sidecar: Sidecar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    sidecar: Sidecar,
+    gateway: Gateway,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     run = runner(monkeypatch, capsys)
     assert run("sidecar", "letters", "--dir", tmp_path).out == "no dead letters\n"
-    sidecar.gateway.replies.append(answer(404, {"results": [REJECTED, REJECTED]}))
+    gateway.replies.append(answer(404, {"results": [REJECTED, REJECTED]}))
     batch = [event(), event()]
     sidecar.send(*batch)
     wait_until(sidecar.sent)
