@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,10 @@ def once(events: list[dict[str, Any]]) -> list[str]:
     return [event["tool"] for event in {event["eventId"]: event for event in events}.values()]
 
 
+def answered(tel: Telemetry, events: int) -> bool:
+    return tel.stats().accepted == events
+
+
 def test_killed_between_every_two_durable_steps(tmp_path: Path) -> None:
     with serving() as gateway:
         machine = Machine(tmp_path, gateway.port)
@@ -92,10 +97,15 @@ def test_killed_between_every_two_durable_steps(tmp_path: Path) -> None:
         with machine.telemetry() as tel:
             for step in STEPS:
                 for fate in ("lost", "persisted"):
+                    # The gateway is slow: what the sidecar then dies with, it has said yes to.
+                    gateway.accepting.clear()
                     with machine.sidecar(step, fate) as process:
                         for _ in range(6):
                             tel.tool_call(tool=f"t{calls}")
                             calls += 1
+                        if step != "kept":
+                            wait_until(partial(answered, tel, calls), 30)
+                        gateway.accepting.set()
                         assert process.wait(30) == -signal.SIGKILL, (step, fate)
             with machine.sidecar() as process:
                 assert tel.flush(20)
