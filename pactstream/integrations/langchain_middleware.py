@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from langchain.agents.middleware import AgentMiddleware
 from langchain_core.messages import ToolMessage
-from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 
 from pactstream.integrations.langchain import CHECKED, PactstreamHandler, Run, end_call
 from pactstream.sdk import Call, PactViolation, PreflightUnavailable, Telemetry
+
+if TYPE_CHECKING:
+    # Where it stands has changed between releases.
+    from langgraph.prebuilt.tool_node import ToolCallRequest
 
 Result = ToolMessage | Command[Any]
 

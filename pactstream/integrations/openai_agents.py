@@ -101,7 +101,7 @@ class PactstreamProcessor(TracingProcessor):
             name = current.span_data.name
         call = self._tel.open_call(
             tool=name,
-            params=_arguments(data.context.tool_arguments),
+            params=arguments(data.context.tool_arguments),
             session=None if span is None else span.session,
             event_id=None if span is None else span.inside,
             parent_event_id=None if span is None else span.parent_event_id,
@@ -164,7 +164,7 @@ class PactstreamProcessor(TracingProcessor):
         if call is None:
             self._tel.tool_call(
                 tool=data.name,
-                params=_arguments(data.input) or {},
+                params=arguments(data.input) or {},
                 outcome="success" if span.error is None else "error",
                 latency_ms=_milliseconds(ended),
                 error_message=_message(span),
@@ -222,7 +222,7 @@ def _about(trace: Trace) -> dict[str, str]:
     return {"workflow": trace.name} | ({} if group is None else {"group_id": str(group)})
 
 
-def _arguments(text: str | None) -> dict[str, Any] | None:
+def arguments(text: str | None) -> dict[str, Any] | None:
     """The arguments digit by digit; what is no JSON object stands under `arguments`, nothing is None."""
     if text is None:
         return None

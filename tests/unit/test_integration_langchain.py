@@ -252,6 +252,19 @@ def test_a_tool_without_named_arguments_and_one_that_reports_an_error(gateway: G
     assert failed["outcome"] == "error"
 
 
+def test_a_stream_that_nobody_reads_to_its_end_is_aborted(gateway: Gateway) -> None:
+    asked = asks(("transfer_funds", {"destination": "0xA11A", "amount": 5}))
+    with gateway.telemetry() as tel:
+        handler = PactstreamHandler(tel)
+        agent = create_agent(scripted(asked, AIMessage("Done."), asked), [transfer_funds])
+        assert len(list(agent.stream(user("Pay."), {"callbacks": [handler]}))) == 3
+        left = agent.stream(user("Pay."), {"callbacks": [handler]})
+        next(left)
+        left.close()  # type: ignore[attr-defined]
+        assert (len(handler._runs), tel.current_session()) == (0, None)
+    assert [event["outcome"] for event in of(gateway, "session_end")] == ["success", "aborted"]
+
+
 def test_a_closed_telemetry_breaks_nothing(gateway: Gateway) -> None:
     tel = gateway.telemetry()
     tel.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from agents import (
 )
 from openai import AsyncOpenAI
 
-from pactstream.integrations.openai_agents import PactstreamProcessor
+from pactstream.integrations.openai_agents import PactstreamProcessor, arguments
 from tests import model_server
 from tests.model_server import Script, Step
 from tests.sdk_gateway import PACT, VIOLATED, Gateway, serving
@@ -192,6 +193,21 @@ def test_a_refusal_may_end_the_run_and_a_silent_gateway_refuses(gateway: Gateway
     assert call["outcome"] == "denied"
     assert call["errorMessage"].startswith("PreflightUnavailable: no verdict")
     assert [event["outcome"] for event in of(gateway, "session_end")] == ["failure"]
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ('{"amount": 1234567890.12345678901234567890}', {"amount": Decimal("1234567890.12345678901234567890")}),
+        ("", {}),
+        ("[1]", {"arguments": [1]}),
+        ('{"amount": ', {"arguments": '{"amount": '}),
+        ("[" * 100_000, {"arguments": "[" * 100_000}),
+        (None, None),
+    ],
+)
+def test_arguments_are_kept_digit_by_digit(given: str | None, taken: dict[str, Any] | None) -> None:
+    assert arguments(given) == taken
 
 
 def test_withheld_data_and_a_fault_of_ours_break_nothing(
