@@ -66,6 +66,12 @@ class ClickHouseSettings(Settings):
     clickhouse_database: str = Field(
         "pactstream", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$", description="Database."
     )
+    clickhouse_cluster: str = Field(
+        "",
+        pattern=r"^([A-Za-z_][A-Za-z0-9_]{0,63})?$",
+        description="Cluster (`remote_servers`) that tables are replicated and sharded over. Unset: one "
+        "server. The same for all processes, and chosen before the first migration.",
+    )
     clickhouse_secure: bool = Field(False, description="HTTPS to ClickHouse; anything but loopback wants it.")
     clickhouse_ca: Path | None = Field(
         None, description="CA bundle (PEM) that signs ClickHouse; system's if unset."

@@ -32,6 +32,13 @@ _SETTINGS = {
     "async_insert": 0,
     "insert_deduplicate": 1,
 }
+# Through a Distributed table an insert returns when its shard has the block; a query that says whose rows it
+# wants asks their shard only; and a table that is joined is sent along, whoever has its rows.
+_ON_CLUSTER = {
+    "distributed_foreground_insert": 1,
+    "optimize_skip_unused_shards": 1,
+    "distributed_product_mode": "global",
+}
 _AS_JSON = {"output_format_json_quote_64bit_integers": 0, "output_format_json_quote_denormals": 0}
 # A block read in parallel parts would be several blocks, each with a token of its own.
 _ONE_BLOCK = {"input_format_parallel_parsing": 0}
@@ -58,6 +65,7 @@ class ClickHouse:
 
     def __init__(self, settings: ClickHouseSettings, *, use_database: bool = True) -> None:
         self._settings = settings
+        self.cluster = settings.clickhouse_cluster
         self._database = settings.clickhouse_database if use_database else None
         self._connecting = Lock()
         self._connected: Client | None = None
@@ -174,7 +182,7 @@ class ClickHouse:
             ca_cert=None if settings.clickhouse_ca is None else str(settings.clickhouse_ca),
             connect_timeout=_CONNECT_SECONDS,
             send_receive_timeout=_RECEIVE_SECONDS,
-            settings=_SETTINGS,
+            settings=_SETTINGS | (_ON_CLUSTER if self.cluster else {}),
             tz_mode="aware",
             autogenerate_session_id=False,
             dedicated_pool=True,

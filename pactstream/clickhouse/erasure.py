@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pactstream.clickhouse.client import ClickHouse
+from pactstream.clickhouse.cluster import local
 from pactstream.errors import Retryable
 from pactstream.ledger.erasure import Erasure, Scope
 
@@ -52,7 +53,7 @@ def erase(database: ClickHouse, erasure: Erasure) -> None:
     """
     if not left(database, erasure):
         return  # the usual case on a repeat: no mutation, which would look at every part
-    sql = f"ALTER TABLE room_event_payloads DELETE WHERE {_BEFORE}"
+    sql = f"ALTER TABLE {local('room_event_payloads', database.cluster)} DELETE WHERE {_BEFORE}"
     database.command(sql, _bounds(erasure), settings=_AND_WAIT)
     if left(database, erasure):
         raise Retryable("ClickHouse has not deleted all values of an erasure yet")

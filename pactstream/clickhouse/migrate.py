@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
 
+from pactstream.clickhouse import cluster
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.errors import Fatal
 from pactstream.settings import ClickHouseSettings
@@ -22,7 +23,6 @@ _PIECE = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-# No ENGINE anywhere: the server's `default_table_engine` decides, as `docs/clickhouse.md` says.
 _RECORDS = """
 CREATE TABLE IF NOT EXISTS schema_migrations
 (
@@ -78,22 +78,32 @@ def apply(settings: ClickHouseSettings, migrations: Sequence[Migration] | None =
         Retryable: ClickHouse does not answer.
     """
     wanted = packaged() if migrations is None else migrations
+    on_cluster = f" ON CLUSTER '{settings.clickhouse_cluster}'" if settings.clickhouse_cluster else ""
     with ClickHouse(settings, use_database=False) as server:
         server.command(
-            "CREATE DATABASE IF NOT EXISTS {name:Identifier}", {"name": settings.clickhouse_database}
+            f"CREATE DATABASE IF NOT EXISTS {{name:Identifier}}{on_cluster}",
+            {"name": settings.clickhouse_database},
         )
     with ClickHouse(settings) as database:
-        database.command(_RECORDS)
+        for statement in _made_of(_RECORDS, settings):
+            database.command(statement)
         applied = _applied(database)
         _check(applied, wanted)
         missing = [one for one in wanted if one.number not in applied]
         for migration in missing:
-            for statement in statements(migration.sql):
+            for statement in _made_of(migration.sql, settings):
                 database.command(statement)
             # A crash before the next line leaves tables that are not recorded: the next run makes them again,
             # which changes nothing, and records them.
             _record(database, migration)
     return [one.name for one in missing]
+
+
+def _made_of(sql: str, settings: ClickHouseSettings) -> list[str]:
+    cluster_name, database = settings.clickhouse_cluster, settings.clickhouse_database
+    return [
+        made for statement in statements(sql) for made in cluster.statements(statement, cluster_name, database)
+    ]
 
 
 def statements(sql: str) -> list[str]:

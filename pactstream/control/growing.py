@@ -8,9 +8,10 @@ from typing import Final
 
 from pactstream.control.placement import Placement, count_partitions
 from pactstream.control.tenants import CHANGES_ID, Tenant, TenantDirectory
+from pactstream.errors import Fatal
 from pactstream.kafka import topics
 from pactstream.kafka.table import Changed, Changes
-from pactstream.settings import KafkaSettings
+from pactstream.settings import PREFIX, KafkaSettings, SchemaSettings, load
 
 _TENANTS_AT_ONCE: Final = 20
 
@@ -22,9 +23,15 @@ def grow(settings: KafkaSettings, partitions: int) -> Iterator[str]:
     record go where they went, and no event goes to a new partition before all topics have it.
 
     Raises:
-        Fatal: topics are missing or differ, there are more partitions already, or the brokers refuse.
+        Fatal: topics are missing or differ, there are more partitions already, the brokers refuse, or records
+            are written as older processes read them.
         Retryable: the brokers do not answer.
     """
+    if load(SchemaSettings).write_schemas_up_to is not None:
+        raise Fatal(
+            f"{PREFIX}WRITE_SCHEMAS_UP_TO must be unset, here and at every gateway: what is written for older "
+            "processes does not say where an agent's events go"
+        )
     if not topics.partitions_to_grow(settings, partitions):
         yield f"nothing to do: there are {partitions} partitions"
         return

@@ -225,11 +225,17 @@ def test_a_second_tenant_finds_the_agent_where_it_is(fleet: Fleet) -> None:
     assert old.partition == partition_of(fleet.old[0].encode(), BEFORE)
 
 
-def test_what_cannot_be_grown_is_refused(kafka_bootstrap: str, topic_prefix: str) -> None:
+def test_what_cannot_be_grown_is_refused(
+    kafka_bootstrap: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ours = service_settings(kafka_bootstrap, topic_prefix)
     with pytest.raises(Fatal, match="topics apply"):
         list(growing.grow(ours, 3))
     create_topics(ours, 2)
+    with monkeypatch.context() as changed:
+        changed.setenv("PACTSTREAM_WRITE_SCHEMAS_UP_TO", "35")
+        with pytest.raises(Fatal, match="WRITE_SCHEMAS_UP_TO must be unset"):
+            list(growing.grow(ours, 3))
     with pytest.raises(Fatal, match="there are 2 partitions, and Kafka takes none away"):
         list(growing.grow(ours, 1))
     first = next(iter(topics.partitions_to_grow(ours, 3)))

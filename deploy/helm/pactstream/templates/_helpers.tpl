@@ -112,6 +112,9 @@ seccompProfile: {type: RuntimeDefault}
 - {name: PACTSTREAM_CLICKHOUSE_PORT, value: {{ .Values.clickhouse.port | quote }}}
 - {name: PACTSTREAM_CLICKHOUSE_SECURE, value: {{ .Values.clickhouse.secure | quote }}}
 - {name: PACTSTREAM_CLICKHOUSE_DATABASE, value: {{ .Values.clickhouse.database | quote }}}
+{{- if .Values.clickhouse.cluster }}
+- {name: PACTSTREAM_CLICKHOUSE_CLUSTER, value: {{ .Values.clickhouse.cluster | quote }}}
+{{- end }}
 - {name: PACTSTREAM_CLICKHOUSE_USER, value: {{ $clickhouseUser | quote }}}
 - name: PACTSTREAM_CLICKHOUSE_PASSWORD
   valueFrom: {secretKeyRef: {name: {{ .Values.clickhouse.passwordsSecret | quote }}, key: {{ $clickhouseUser | quote }}}}
