@@ -17,6 +17,7 @@ from typing import Any, Literal, ParamSpec, cast
 
 from agents import (
     FunctionSpanData,
+    FunctionTool,
     GenerationSpanData,
     Span,
     ToolGuardrailFunctionOutput,
@@ -75,12 +76,13 @@ class PactstreamProcessor(TracingProcessor):
         self._tel = tel
         self._traces: OpenRuns[_OpenTrace] = OpenRuns()
         self._spans: OpenRuns[_OpenSpan] = OpenRuns()
+        self._guarded: set[str] = set()
 
-    def guardrail(self, *, on_refusal: Literal["tell", "raise"] = "tell") -> ToolInputGuardrail[Any]:
-        """For `function_tool(tool_input_guardrails=[…])`: asks where `block_on` is set.
+    def guard(self, tool: FunctionTool, *, on_refusal: Literal["tell", "raise"] = "tell") -> FunctionTool:
+        """Give a tool an input guardrail that asks where `block_on` is set; the same tool, for convenience.
 
         A call that is refused is not made: by default the model is told why and goes on; with "raise" the run
-        ends with `ToolInputGuardrailTripwireTriggered`. It needs the processor, which sees how a call ends.
+        ends with `ToolInputGuardrailTripwireTriggered`.
         """
 
         async def pact(data: ToolInputGuardrailData) -> ToolGuardrailFunctionOutput:
@@ -91,7 +93,10 @@ class PactstreamProcessor(TracingProcessor):
                 return ToolGuardrailFunctionOutput.raise_exception(str(refusal))
             return ToolGuardrailFunctionOutput.reject_content(str(refusal), str(refusal))
 
-        return ToolInputGuardrail(guardrail_function=pact, name="pact")
+        guardrail: ToolInputGuardrail[Any] = ToolInputGuardrail(guardrail_function=pact, name="pact")
+        tool.tool_input_guardrails = [*(tool.tool_input_guardrails or ()), guardrail]
+        self._guarded.add(tool.name)
+        return tool
 
     async def _refusal(self, data: ToolInputGuardrailData) -> PactViolation | PreflightUnavailable | None:
         current = get_current_span()
@@ -162,6 +167,9 @@ class PactstreamProcessor(TracingProcessor):
     def _end_function(self, data: FunctionSpanData, ended: _OpenSpan, span: Span[Any]) -> None:
         call = ended.call
         if call is None:
+            if data.name in self._guarded and data.output is None and span.error is None:
+                # Nobody was asked: it waits for a person's approval, and has another span when it is made.
+                return
             self._tel.tool_call(
                 tool=data.name,
                 params=arguments(data.input) or {},

@@ -157,12 +157,12 @@ def test_a_forbidden_call_is_not_made_and_the_model_is_told(gateway: Gateway) ->
         processor = PactstreamProcessor(tel)
         set_trace_processors([processor])
 
-        @function_tool(tool_input_guardrails=[processor.guardrail()])
+        @function_tool
         def pay(amount: int) -> None:
             """Pay."""
             made.append(amount)
 
-        said = run(script, [pay])
+        said = run(script, [processor.guard(pay)])
     assert made == [1]
     assert "destination breaks allowList" in str(said.to_input_list())
     denied, paid = of(gateway, "tool_call")
@@ -181,11 +181,7 @@ def test_a_refusal_may_end_the_run_and_a_silent_gateway_refuses(gateway: Gateway
     with gateway.telemetry(block_on="critical", pact_id=PACT) as tel:
         processor = PactstreamProcessor(tel)
         set_trace_processors([processor])
-        guarded = function_tool(
-            lambda amount: amount,
-            name_override="pay",
-            tool_input_guardrails=[processor.guardrail(on_refusal="raise")],
-        )
+        guarded = processor.guard(function_tool(lambda amount: amount, name_override="pay"), on_refusal="raise")
         gateway.preflight = {"valid": "perhaps"}
         with pytest.raises(ToolInputGuardrailTripwireTriggered):
             run(played([("pay", {"amount": 5})]), [guarded])
@@ -208,6 +204,30 @@ def test_a_refusal_may_end_the_run_and_a_silent_gateway_refuses(gateway: Gateway
 )
 def test_arguments_are_kept_digit_by_digit(given: str | None, taken: dict[str, Any] | None) -> None:
     assert arguments(given) == taken
+
+
+def test_a_call_that_waits_for_a_person_is_recorded_when_it_is_made(gateway: Gateway) -> None:
+    @function_tool(needs_approval=True)
+    def pay(amount: int) -> str:
+        """Pay, if a person agrees."""
+        return f"paid {amount}"
+
+    async def running() -> Any:
+        async with AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
+            model = OpenAIChatCompletionsModel(model="scripted-1", openai_client=client)
+            agent = Agent(name="Payer", model=model, tools=[processor.guard(pay)])
+            waiting = await Runner.run(agent, "Pay.")
+            (question,) = waiting.interruptions
+            state = waiting.to_state()
+            state.approve(question)
+            return await Runner.run(agent, state)
+
+    with gateway.telemetry() as tel, model_server.serving(played([("pay", {"amount": 3})], "Done.")) as url:
+        processor = PactstreamProcessor(tel)
+        set_trace_processors([processor])
+        assert asyncio.run(running()).final_output == "Done."
+    (call,) = of(gateway, "tool_call")
+    assert (call["params"], call["outcome"]) == ({"amount": 3}, "success")
 
 
 def test_withheld_data_and_a_fault_of_ours_break_nothing(
