@@ -147,14 +147,14 @@ def test_streams_begin_after_the_queues_were_cleared(tmp_path: Path) -> None:
     assert asyncio.run(recover()) == [{STATE}, {STATE, WINDOWS}, set()]
 
 
-def test_a_marker_is_passed_over_and_the_record_after_it_is_not(tmp_path: Path) -> None:
-    async def offsets() -> list[int | None]:
+@pytest.mark.parametrize(("done", "committed"), [([0, 1, 4], 3), ([0, 1, 3, 4], 5)])
+def test_a_marker_is_passed_over_and_the_record_after_it_is_not(
+    tmp_path: Path, done: list[int], committed: int
+) -> None:
+    async def offset() -> int | None:
         consumer = consumer_of(tmp_path)
-        consumer._acked[WINDOWS] = [0, 1]
-        await consumer._add_gap(WINDOWS, 2, 3)  # offset 2 is a marker, 3 was handed on and is not done
-        before = consumer._new_offset(WINDOWS)
-        consumer._committed_offset[WINDOWS] = before
-        consumer._acked[WINDOWS].append(3)
-        return [before, consumer._new_offset(WINDOWS)]
+        await consumer._add_gap(WINDOWS, 2, 3)  # offset 2 is a marker, 3 a record
+        consumer._acked[WINDOWS] = done
+        return consumer._new_offset(WINDOWS)
 
-    assert asyncio.run(offsets()) == [2, 4]
+    assert asyncio.run(offset()) == committed
