@@ -24,6 +24,7 @@ from pactstream.sdk.verdict import Verdict
 OnVerdict = Callable[[str, Verdict], object]
 
 EVENTS_PATH = "/api/v1/telemetry/events"
+_TOO_LARGE = 413
 
 _logger = logging.getLogger("pactstream.sdk")
 
@@ -126,6 +127,10 @@ class Sender:
         try:
             return attempts(self._attempt, body, event_ids)
         except Refused as refusal:
+            if refusal.status == _TOO_LARGE and len(batch) > 1:
+                # This gateway, or a proxy before it, takes less at once.
+                middle = len(batch) // 2
+                return self._deliver(batch[:middle]) + self._deliver(batch[middle:])
             return self._refused(refusal, event_ids)
         except DeliveryFailed as failure:
             return self._all_dropped(batch, f"given up: {failure}")

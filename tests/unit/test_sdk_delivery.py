@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pactstream.sdk import Receipt, Telemetry, TelemetryProblem, Verdict, last_receipt
-from tests.sdk_gateway import AGENT, PACT, VIOLATED, Gateway, Seen, answer, serving, wait_until
+from tests.sdk_gateway import AGENT, PACT, VIOLATED, Gateway, Seen, accept, answer, serving, wait_until
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def test_rejected_events_of_a_batch_are_reported_each_and_the_others_land(gatewa
         assert (stats.accepted, stats.rejected, stats.dropped) == (1, 2, 0)
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422, 302])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 302])
 def test_a_refused_batch_is_counted_reported_and_never_retried(gateway: Gateway, status: int) -> None:
     problems: list[TelemetryProblem] = []
     gateway.replies.append(answer(status, {"error": "refused", "code": "X"}, Location="/elsewhere"))
@@ -200,6 +200,25 @@ def test_a_refused_batch_is_counted_reported_and_never_retried(gateway: Gateway,
     assert len(gateway.requests) == 2
     assert [(problem.kind, problem.count) for problem in problems] == [("rejected", 3)]
     assert f"HTTP {status}: refused (X)" in str(problems[0])
+
+
+def test_a_batch_that_is_too_large_for_this_gateway_is_halved(gateway: Gateway) -> None:
+    def two_at_most(handler: Any, seen: Seen) -> None:
+        reply = answer(413) if len(seen.body["events"]) > 2 else accept
+        reply(handler, seen)
+
+    gateway.replies.extend([two_at_most] * 10)
+    with gateway.telemetry() as tel:
+        receipts = [tel.tool_call(tool=f"t{number}") for number in range(7)]
+        assert tel.flush(5)
+        assert [receipt.status for receipt in receipts] == ["accepted"] * 7
+        taken = [event["tool"] for batch in gateway.batches if len(batch) <= 2 for event in batch]
+        assert taken == [f"t{number}" for number in range(7)]
+        gateway.replies.clear()
+        gateway.replies.append(answer(413))
+        alone = tel.tool_call(tool="t", params={"text": "x"})
+        assert tel.flush(5)
+        assert alone.status == "rejected"
 
 
 def test_a_batch_of_which_nothing_is_taken_says_why_for_each(gateway: Gateway) -> None:
