@@ -10,6 +10,7 @@ from typing import Any
 import anyio.to_thread
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -33,6 +34,13 @@ from pactstream import __version__, docs_page, schema_files, web
 from pactstream.bodies import BodyGuard, Room
 from pactstream.errors import PactstreamError
 
+_CORS: dict[str, Any] = {
+    "allow_methods": ["GET", "POST", "DELETE"],
+    "allow_headers": ["Content-Encoding", "Content-Type", "X-Pact-Key", "X-Request-Id"],
+    "expose_headers": ["Retry-After", "X-RateLimit-Reset", "X-Request-Id"],
+}
+"""What a page of a named origin may do: whatever its key opens, with no cookie and no administrators' key."""
+
 
 def create_app(parts: Parts, settings: GatewaySettings) -> FastAPI:
     """The application on its parts."""
@@ -50,8 +58,10 @@ def create_app(parts: Parts, settings: GatewaySettings) -> FastAPI:
         "timeout_seconds": settings.gateway_body_timeout_seconds,
         "room": Room(settings.gateway_buffer_bytes),
     }
+    origins = [one for one in settings.gateway_cors_origins.split(",") if one]
+    hot = BodyGuard(_Hot(telemetry), **limits)
     app = _Gateway(
-        hot=web.Envelope(BodyGuard(_Hot(telemetry), **limits)),
+        hot=web.Envelope(CORSMiddleware(hot, allow_origins=origins, **_CORS) if origins else hot),
         title="Pactstream ingest",
         version=__version__,
         summary="Behavioural events in, verdicts out; pacts, agents and keys.",
@@ -60,6 +70,8 @@ def create_app(parts: Parts, settings: GatewaySettings) -> FastAPI:
         lifespan=lifespan,
     )
     app.add_middleware(BodyGuard, **limits)
+    if origins:
+        app.add_middleware(CORSMiddleware, allow_origins=origins, **_CORS)
     web.install(app, parts.ready)
     app.add_exception_handler(ClientDisconnect, _gone)
     # For every other method, which is 405: `_Hot` takes each POST.

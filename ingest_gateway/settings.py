@@ -71,6 +71,12 @@ class GatewaySettings(ServiceSettings, PreflightSettings):
         description="Paging: also deliver to http and to addresses of private networks; for development, or "
         "where all tenants are your own.",
     )
+    gateway_cors_origins: str = Field(
+        "",
+        pattern=r"^(https?://[^/,*\s]+(,https?://[^/,*\s]+)*)?$",
+        description="Gateway: origins whose pages may ask it, as in `https://agents.example.org`, separated by "
+        "commas. Unset: none.",
+    )
     gateway_trusted_proxies: int = Field(
         0,
         ge=0,
