@@ -14,7 +14,7 @@ CREW_UNUSED := cel-python crewai-cli google-re2 hf-xet huggingface-hub instructo
 
 WEB := oracle_api/console/web
 
-.PHONY: demo dev test docs lint format lock console clean bench bench-latency tools
+.PHONY: demo dev test docs lint format lock typescript console clean bench bench-latency tools
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	@python3 -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Pactstream needs Python 3.11 or later; python3 is " + sys.version.split()[0])'
@@ -87,8 +87,11 @@ bench-latency: $(STAMP) ## acknowledgement to trust report, p50 and p99
 tools: $(STAMP) ## helm, from source, for the tests of the chart
 	GOBIN=$(abspath $(VENV)/bin) go install helm.sh/helm/v3/cmd/helm@v3.19.0
 
+typescript: ## the TypeScript SDK, from sdk/typescript/src to what is committed; needs Node 20
+	cd sdk/typescript && npm ci --no-audit --no-fund && npm run --silent build
+
 console: ## the console's pages, from oracle_api/console/web to what is committed and shipped; needs Node 20
 	cd $(WEB) && npm ci --no-audit --no-fund && npm run --silent check && npm run --silent build
 
 clean:
-	rm -rf $(WEB)/node_modules $(VENV) $(BENCH_VENV) $(CREW_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .pactstream
+	rm -rf $(WEB)/node_modules sdk/typescript/node_modules $(VENV) $(BENCH_VENV) $(CREW_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .pactstream

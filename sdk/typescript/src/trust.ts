@@ -1,0 +1,292 @@
+/** Fetches an agent's report and returns its claims only if everything that can be checked holds. */
+import { type Bytes, equal, fromHex } from './bytes.js'
+import {
+  LedgerForked,
+  LedgerUnproven,
+  OracleUnavailable,
+  ProofError,
+  ReportMalformed,
+  ReportStale,
+  UnknownAgent,
+} from './errors.js'
+import { type FetchFile, TileReader, verifyInclusion } from './merkle.js'
+import { type Checkpoint, type LogKey, openCheckpoint, parseLogKeys, readCheckpoint } from './note.js'
+import { type Claims, momentMicros, verifyReport } from './report.js'
+
+export {
+  LedgerForked,
+  LedgerUnproven,
+  OracleUnavailable,
+  PactstreamError,
+  ProofError,
+  ReportError,
+  ReportExpired,
+  ReportIssuerError,
+  ReportMalformed,
+  ReportSignatureError,
+  ReportStale,
+  UnknownAgent,
+} from './errors.js'
+export { type FetchFile, TileReader, verifyInclusion } from './merkle.js'
+export { type Checkpoint, type LogKey, openCheckpoint, parseLogKeys } from './note.js'
+export { type Claims, type Expectations, verifyJwt, verifyReport } from './report.js'
+
+/** What is remembered of one log: its keys, the largest checkpoint, and agents' newest leaves. Plain JSON. */
+export interface Pin {
+  readonly keys: readonly string[]
+  readonly note: string
+  /** Sequence number and leaf hash by agent; in the order of use, the newest last. */
+  readonly heads: Readonly<Record<string, readonly [number, string]>>
+}
+
+/** Where pins are kept, by origin of the log. Whoever can write there can make the client forget. */
+export interface TrustMemory {
+  get(origin: string): Pin | undefined | Promise<Pin | undefined>
+  set(origin: string, pin: Pin): unknown
+}
+
+export interface TrustClientOptions {
+  /** Whose reports these must be. */
+  readonly issuer: string
+  /** The issuer's key set, decoded, which you got from the issuer once: keys that come with a report prove nothing. */
+  readonly jwks: unknown
+  /** The oracle; `https://` and the issuer unless given. */
+  readonly url?: string
+  /** The logs' verifier keys as text; without them the first ones that the oracle publishes are trusted. */
+  readonly logKeys?: string
+  /** Remembers checkpoints; unless given, they are remembered as long as the client lives. */
+  readonly memory?: TrustMemory
+  /** Whether what the report says of the ledger is checked; it is, unless this is false. */
+  readonly checkLedger?: boolean
+  readonly maxAgeSeconds?: number
+  readonly maxLagSeconds?: number
+  readonly timeoutSeconds?: number
+  /** In place of the global `fetch`. */
+  readonly fetch?: typeof fetch
+}
+
+interface Head {
+  readonly log: string
+  readonly leafIndex: number
+  readonly sequence: number
+  readonly leafHash: string
+}
+
+const MAX_REPORT_BYTES = 262_144
+const MAX_FILE_BYTES = 1_000_000
+const MAX_HEADS = 10_000
+const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/
+
+/** Reports of one issuer; it remembers what it saw of the ledger, so make one and share it. */
+export class TrustClient {
+  readonly #options: TrustClientOptions
+  readonly #url: string
+  readonly #fetch: typeof fetch
+  readonly #memory: TrustMemory
+  #turn: Promise<unknown> = Promise.resolve()
+
+  constructor(options: TrustClientOptions) {
+    this.#options = options
+    this.#url = (options.url ?? `https://${options.issuer}`).replace(/\/+$/, '')
+    this.#fetch = options.fetch ?? globalThis.fetch.bind(globalThis)
+    this.#memory = options.memory ?? new Map<string, Pin>()
+  }
+
+  /**
+   * The claims of the agent's report, all checks passed.
+   *
+   * @throws OracleUnavailable the oracle does not answer; try again.
+   * @throws UnknownAgent it knows nothing of the agent.
+   * @throws ReportError the report is not the issuer's, not in force, too old, or not of the ledger that it names.
+   * @throws TypeError the agent's id is not a UUID.
+   */
+  async get(agentId: string): Promise<Claims> {
+    const wanted = agentId.toLowerCase()
+    if (!UUID.test(wanted)) throw new TypeError('agentId must be a UUID')
+    const raw = await this.#get(`api/v1/trust/${wanted}`, MAX_REPORT_BYTES)
+    if (raw === null) throw new UnknownAgent(`the oracle knows nothing of the agent ${wanted}`)
+    const now = new Date()
+    const claims = await verifyReport(text(raw), this.#options.jwks, { issuer: this.#options.issuer, now })
+    if (claims['agentId'] !== wanted) throw new ReportMalformed(`the report is of another agent than ${wanted}`)
+    this.#checkFreshness(claims, now)
+    const { head, checkpoint, proof } = ledgerOf(claims)
+    if (this.#options.checkLedger !== false && head !== null && checkpoint !== null) {
+      // One after another, since each is compared with what was seen before.
+      const turn = this.#turn.then(() => this.#checkLedger(wanted, head, checkpoint, proof))
+      this.#turn = turn.catch(() => undefined)
+      await turn
+    }
+    return claims
+  }
+
+  #checkFreshness(claims: Claims, now: Date): void {
+    const age = now.getTime() / 1_000 - (momentMicros(claims['issuedAt']) ?? 0) / 1_000_000
+    const { maxAgeSeconds = 300, maxLagSeconds = 60 } = this.#options
+    if (!(age <= maxAgeSeconds)) {
+      throw new ReportStale(`the report is ${age.toFixed(0)} s old; accepted are ${maxAgeSeconds} s`)
+    }
+    const freshness = claims['freshness']
+    if (!isObject(freshness)) throw new ReportMalformed("the report has no 'freshness'")
+    const lag = freshness['scoreLagSeconds'] ?? null
+    if (lag !== null && typeof lag !== 'number') throw new ReportMalformed("the score's lag is no number")
+    if (lag !== null && lag > maxLagSeconds) {
+      throw new ReportStale(`the score is ${lag} s behind the ledger; accepted are ${maxLagSeconds} s`)
+    }
+  }
+
+  async #checkLedger(agentId: string, head: Head, note: string, proof: readonly string[] | null): Promise<void> {
+    const pin = await this.#memory.get(head.log)
+    const keys = await this.#keysOf(head.log, pin)
+    let grown: boolean
+    try {
+      const checkpoint = await openCheckpoint(note, head.log, keys)
+      const seen = pin === undefined ? null : readCheckpoint(pin.note)
+      const files = this.#filesOf(head.log)
+      await compare(seen, checkpoint, files)
+      const path = proof?.map(fromHex) ?? (await (await open(files, checkpoint)).inclusionProof(head.leafIndex))
+      await verifyInclusion(fromHex(head.leafHash), head.leafIndex, checkpoint.size, path, checkpoint.root)
+      grown = seen === null || checkpoint.size > seen.size
+    } catch (error) {
+      if (!(error instanceof ProofError)) throw error
+      throw new LedgerUnproven(`the report's ledger is not proven: ${error.message}`, { cause: error })
+    }
+    const known = pin?.heads[agentId]
+    if (known !== undefined && known[0] === head.sequence && known[1] !== head.leafHash) {
+      throw new LedgerForked(`the agent's leaf ${head.sequence} is not the one seen before`)
+    }
+    const { [agentId]: _, ...others } = pin?.heads ?? {}
+    const newest: readonly [number, string] =
+      known !== undefined && known[0] > head.sequence ? known : [head.sequence, head.leafHash]
+    const heads = [...Object.entries(others).slice(1 - MAX_HEADS), [agentId, newest]]
+    const kept = pin === undefined || grown ? note : pin.note
+    await this.#memory.set(head.log, {
+      keys: keys.map((key) => key.line),
+      note: kept,
+      heads: Object.fromEntries(heads) as Pin['heads'],
+    })
+  }
+
+  async #keysOf(origin: string, pin: Pin | undefined): Promise<readonly LogKey[]> {
+    const given = this.#options.logKeys ?? pin?.keys.join('\n') ?? (await this.#publishedKeys())
+    try {
+      const keys = (await parseLogKeys(given)).get(origin)
+      if (keys !== undefined) return keys
+    } catch (error) {
+      if (!(error instanceof ProofError)) throw error
+      throw new LedgerUnproven(`the log keys cannot be read: ${error.message}`, { cause: error })
+    }
+    throw new LedgerUnproven(`no key of the log '${origin}' is known`)
+  }
+
+  async #publishedKeys(): Promise<string> {
+    const published = await this.#get('ledger/keys', MAX_FILE_BYTES)
+    if (published !== null) return text(published)
+    throw new LedgerUnproven('the oracle publishes no log keys, and none were given')
+  }
+
+  #filesOf(origin: string): FetchFile {
+    const number = origin.slice(origin.lastIndexOf('/') + 1)
+    if (!/^[0-9]+$/.test(number)) throw new ProofError('a log ends in its number')
+    return async (path) => {
+      const data = await this.#get(`ledger/${number}/${path}`, MAX_FILE_BYTES)
+      if (data === null) throw new ProofError(`${path} is missing`)
+      return data
+    }
+  }
+
+  /** A file of the oracle's; null: 404. */
+  async #get(path: string, maxBytes: number): Promise<Bytes | null> {
+    const url = `${this.#url}/${path}`
+    let status: number
+    let data: Bytes | null
+    try {
+      const response = await this.#fetch(url, {
+        headers: { Accept: 'application/json' },
+        signal: AbortSignal.timeout((this.#options.timeoutSeconds ?? 5) * 1_000),
+        redirect: 'manual',
+        credentials: 'omit',
+      })
+      status = response.status
+      data = await bounded(response, maxBytes)
+    } catch (error) {
+      throw new OracleUnavailable(`${url} does not answer: ${(error as Error).name}`, { cause: error })
+    }
+    if (status === 404) return null
+    if (status !== 200) throw new OracleUnavailable(`${url} answers ${status}`)
+    if (data === null) throw new OracleUnavailable(`${url}: the answer is longer than ${maxBytes} bytes`)
+    return data
+  }
+}
+
+/** An answer's content; null: it is longer than `maxBytes`. */
+export async function bounded(response: Response, maxBytes: number): Promise<Bytes | null> {
+  const reader = response.body?.getReader()
+  const chunks: Uint8Array[] = []
+  let length = 0
+  for (let step = await reader?.read(); step !== undefined && !step.done; step = await reader?.read()) {
+    length += step.value.length
+    if (length > maxBytes) {
+      await reader?.cancel()
+      return null
+    }
+    chunks.push(step.value)
+  }
+  const whole = new Uint8Array(length)
+  let at = 0
+  for (const chunk of chunks) {
+    whole.set(chunk, at)
+    at += chunk.length
+  }
+  return whole
+}
+
+/** Whether the two are one log: the smaller tree is the beginning of the larger one. */
+async function compare(seen: Checkpoint | null, now: Checkpoint, files: FetchFile): Promise<void> {
+  if (seen === null) return
+  // A smaller checkpoint than before is no fault: another process of the oracle may be a moment behind.
+  const [older, newer] = seen.size <= now.size ? [seen, now] : [now, seen]
+  const root = older.size === newer.size ? newer.root : await (await open(files, newer)).rootAt(older.size)
+  if (!equal(root, older.root)) {
+    throw new LedgerForked(
+      `log '${now.origin}': the tree of ${now.size} leaves is not the one seen with ${seen.size} leaves`,
+    )
+  }
+}
+
+function open(files: FetchFile, checkpoint: Checkpoint): Promise<TileReader> {
+  return TileReader.open(files, checkpoint.size, checkpoint.root)
+}
+
+function ledgerOf(claims: Claims): { head: Head | null; checkpoint: string | null; proof: readonly string[] | null } {
+  const ledger = claims['ledger']
+  if (!isObject(ledger)) throw new ReportMalformed("the report has no 'ledger'")
+  const { head = null, checkpoint = null, inclusionProof: proof = null } = ledger
+  if ((head === null) !== (checkpoint === null)) {
+    throw new ReportMalformed('a report names a head and its checkpoint, or neither')
+  }
+  const wellFormed =
+    (checkpoint === null || typeof checkpoint === 'string') &&
+    (proof === null || (Array.isArray(proof) && proof.every((one) => typeof one === 'string'))) &&
+    (head === null || isHead(head))
+  if (!wellFormed) throw new ReportMalformed('what the report says of the ledger is malformed')
+  return { head: head as Head | null, checkpoint: checkpoint as string | null, proof: proof as string[] | null }
+}
+
+function isHead(value: unknown): value is Head {
+  if (!isObject(value)) return false
+  const { log, leafIndex, sequence, leafHash } = value
+  const named = typeof log === 'string' && typeof leafHash === 'string'
+  return named && Number.isSafeInteger(leafIndex) && Number.isSafeInteger(sequence)
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function text(data: Bytes): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(data)
+  } catch {
+    throw new ReportMalformed('the answer is not UTF-8')
+  }
+}
