@@ -1,10 +1,42 @@
-"""Where tasks stand in their source."""
+"""Where tasks stand in their source, and whether anything is heard of it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
+from pactstream import clock
+from pactstream.errors import Retryable
 from pactstream.kafka.records import Task
+
+# Longer than the client takes to find a leader, the committed offset and the first records of a busy broker.
+SILENT_SECONDS = 20.0
+
+
+class Awaited:
+    """Partitions that have been resumed, until they are heard of: a record, or that there is none.
+
+    A partition that is paused as it is assigned may, rarely, stay paused in the client for good and without a
+    word: pausing may overtake assigning (librdkafka's issues 2190 and 5591). A new consumer is the cure.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[int, float] = {}
+
+    def resumed(self, partitions: Iterable[int]) -> None:
+        """From now on something must come."""
+        self._since |= dict.fromkeys(partitions, clock.monotonic_seconds())
+
+    def heard(self, partition: int | None) -> None:
+        """Something came, or nothing need come any more."""
+        if partition is not None:
+            self._since.pop(partition, None)
+
+    def check(self) -> None:
+        """Raises Retryable: a partition has been silent for too long."""
+        for partition, since in self._since.items():
+            if clock.monotonic_seconds() - since > SILENT_SECONDS:
+                raise Retryable(f"nothing is heard of partition {partition} since it was resumed")
 
 
 class Place:

@@ -38,7 +38,7 @@ from pactstream.kafka import changelog, config, letters, metrics, topics
 from pactstream.kafka.fair import FairLock
 from pactstream.kafka.messages import as_record
 from pactstream.kafka.offsets import high_watermarks
-from pactstream.kafka.places import Loan, Place
+from pactstream.kafka.places import Awaited, Loan, Place
 from pactstream.kafka.records import Headers, Record, Task
 from pactstream.kafka.sessions import run_sessions
 from pactstream.settings import ServiceSettings
@@ -154,6 +154,7 @@ class _Session:
         self._to_restore: list[int] = []
         self._restores: list[changelog.AnyRestore] = []
         self._restoring: set[int] = set()
+        self._awaited = Awaited()
         self._open = False  # a transaction is
         self._span: tracing.Transaction | None = None
         self._opened_at = 0.0
@@ -249,6 +250,7 @@ class _Session:
         if self._to_restore:
             self._begin_restoring()
         self._go_on_restoring()
+        self._awaited.check()
         messages = [] if message is None else [message]
         while messages:
             for one in messages:
@@ -297,8 +299,8 @@ class _Session:
         return min(max(left, 0.0), _POLL_SECONDS)
 
     def _take(self, message: Message) -> None:
-        error = message.error()
-        if error is not None:
+        self._awaited.heard(message.partition())
+        if (error := message.error()) is not None:
             self._check(error, message)
             return
         record = as_record(message)
@@ -443,6 +445,7 @@ class _Session:
         self._restoring -= gone
         for partition in gone:
             self._rewound.pop(partition, None)
+            self._awaited.heard(partition)
         for restore in self._restores:
             restore.drop(gone)
         with self._lock:
@@ -474,18 +477,15 @@ class _Session:
                 with self._lock:
                     self._restoring.difference_update(done)
                 self._consumer.resume([TopicPartition(self._source, partition) for partition in done])
+                self._awaited.resumed(done)
                 for partition in done & self._rewound.keys():
                     self._consumer.seek(TopicPartition(self._source, partition, self._rewound[partition]))
             if restore.finished:
                 self._restores.remove(restore)
                 restore.close()
-                _log.info(
-                    "%s: holds partitions %s; %d changelog records restored in %.1f s",
-                    self._plan.group,
-                    sorted(self._tasks.keys() - self._restoring),
-                    restore.count,
-                    restore.seconds,
-                )
+                held = sorted(self._tasks.keys() - self._restoring)
+                told = (self._plan.group, held, restore.count, restore.seconds)
+                _log.info("%s: holds partitions %s; %d changelog records restored in %.1f s", *told)
                 if not self._restores:
                     self._ready.set()
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 from threading import Event, Thread
 
 import pytest
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, TopicPartition
 from prometheus_client import REGISTRY
 
 from pactstream.errors import Fatal, InvalidInput, Retryable
-from pactstream.kafka import lag, topics
+from pactstream.kafka import lag, places, processor, topics
 from pactstream.kafka.processor import Plan, Processor
 from pactstream.kafka.records import Emit, Record, Task
 from pactstream.settings import ServiceSettings
@@ -131,6 +131,28 @@ def outputs(settings: ServiceSettings) -> dict[bytes, list[bytes]]:
 def expect(settings: ServiceSettings, stop: int, due: Due = running_sums) -> None:
     eventually(lambda: sum(map(len, outputs(settings).values())) >= stop, timeout=30, interval=0.1)
     assert outputs(settings) == due(stop)
+
+
+def test_a_partition_that_stays_paused_is_noticed(
+    settings: ServiceSettings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Lame(Consumer):
+        """The client loses what the first session resumes."""
+
+        lost = 0
+
+        def resume(self, partitions: list[TopicPartition]) -> None:
+            if Lame.lost:
+                monkeypatch.setattr(places, "SILENT_SECONDS", 60)
+                super().resume(partitions)
+            Lame.lost += 1
+
+    monkeypatch.setattr(processor, "Consumer", Lame)
+    monkeypatch.setattr(places, "SILENT_SECONDS", 0.5)
+    with running(settings, plan()):
+        produce(settings, topics.BATCHES, numbers(0, 6))
+        expect(settings, 6)
+    assert "begins again from the last commit: nothing is heard of partition" in caplog.text
 
 
 def test_lag_shows_for_each_partition_held(settings: ServiceSettings, monkeypatch: pytest.MonkeyPatch) -> None:
