@@ -18,6 +18,7 @@ from typing import Any, Literal, ParamSpec, cast
 from agents import (
     FunctionSpanData,
     FunctionTool,
+    FunctionToolResult,
     GenerationSpanData,
     Span,
     ToolGuardrailFunctionOutput,
@@ -167,7 +168,8 @@ class PactstreamProcessor(TracingProcessor):
     def _end_function(self, data: FunctionSpanData, ended: _OpenSpan, span: Span[Any]) -> None:
         call = ended.call
         if call is None:
-            if data.name in self._guarded and data.output is None and span.error is None:
+            silent = span.error is None and isinstance(data.output, FunctionToolResult | None)
+            if silent and data.name in self._guarded:
                 # Nobody was asked: it waits for a person's approval, and has another span when it is made.
                 return
             self._tel.tool_call(

@@ -206,7 +206,8 @@ def test_arguments_are_kept_digit_by_digit(given: str | None, taken: dict[str, A
     assert arguments(given) == taken
 
 
-def test_a_call_that_waits_for_a_person_is_recorded_when_it_is_made(gateway: Gateway) -> None:
+@pytest.mark.parametrize("agreed", [True, False])
+def test_a_call_that_waits_for_a_person_is_recorded_if_it_is_made(gateway: Gateway, agreed: bool) -> None:
     @function_tool(needs_approval=True)
     def pay(amount: int) -> str:
         """Pay, if a person agrees."""
@@ -219,15 +220,15 @@ def test_a_call_that_waits_for_a_person_is_recorded_when_it_is_made(gateway: Gat
             waiting = await Runner.run(agent, "Pay.")
             (question,) = waiting.interruptions
             state = waiting.to_state()
-            state.approve(question)
+            state.approve(question) if agreed else state.reject(question)
             return await Runner.run(agent, state)
 
     with gateway.telemetry() as tel, model_server.serving(played([("pay", {"amount": 3})], "Done.")) as url:
         processor = PactstreamProcessor(tel)
         set_trace_processors([processor])
         assert asyncio.run(running()).final_output == "Done."
-    (call,) = of(gateway, "tool_call")
-    assert (call["params"], call["outcome"]) == ({"amount": 3}, "success")
+    calls = [(event["params"], event["outcome"]) for event in of(gateway, "tool_call")]
+    assert calls == [({"amount": 3}, "success")] * agreed
 
 
 def test_withheld_data_and_a_fault_of_ours_break_nothing(
