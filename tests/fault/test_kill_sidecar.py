@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from pactstream.devstack.ports import answers, free_port
 from pactstream.sdk import Telemetry
@@ -34,7 +37,7 @@ time.sleep(60)
 class Machine:
     """Where a sidecar runs: its port and directory stay when it is killed."""
 
-    def __init__(self, directory: Path, gateway_port: int) -> None:
+    def __init__(self, directory: Path, gateway_port: int, **more: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._variables = {
@@ -43,7 +46,7 @@ class Machine:
             "PACTSTREAM_SIDECAR_TOKEN": TOKEN,
             "PACTSTREAM_SIDECAR_PORT": str(self.port),
             "PACTSTREAM_SIDECAR_DIR": str(directory),
-        }
+        } | more
 
     @contextmanager
     def sidecar(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -139,8 +142,12 @@ def test_an_agent_that_is_killed_while_the_gateway_is_away_loses_nothing_it_was_
 
 def test_ctrl_c_leaves_on_disk_what_was_not_sent(tmp_path: Path) -> None:
     port = free_port()
-    machine = Machine(tmp_path, port)
+    machine = Machine(tmp_path, port, PACTSTREAM_SIDECAR_CONNECTIONS="3")
     with machine.sidecar() as process, machine.telemetry() as tel:
+        with ExitStack() as others:
+            for _ in range(3):
+                others.enter_context(socket.create_connection(("127.0.0.1", machine.port)))
+            assert httpx.get(machine.url + "/healthz").status_code == 503  # too many at once
         tel.tool_call(tool="waiting")
         assert tel.flush(20)
         process.send_signal(signal.SIGINT)
