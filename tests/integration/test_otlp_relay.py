@@ -131,7 +131,9 @@ def test_destinations_do_not_wait_for_each_other_and_get_what_is_theirs(kafka: S
         assert others.requests == []
 
 
-def process(kafka: ServiceSettings, url: str, port: int) -> subprocess.Popen[bytes]:
+@contextmanager
+def process(kafka: ServiceSettings, url: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """The relay as a process, killed on leaving unless it has ended."""
     ours = {
         "KAFKA_BOOTSTRAP": kafka.kafka_bootstrap,
         "KAFKA_TOPIC_PREFIX": kafka.kafka_topic_prefix,
@@ -142,7 +144,11 @@ def process(kafka: ServiceSettings, url: str, port: int) -> subprocess.Popen[byt
         "OTLP_MAX_SPANS": "3",
     }
     environment = settings.environment() | {settings.PREFIX + name: value for name, value in ours.items()}
-    return subprocess.Popen([sys.executable, "-m", "evaluator_worker.otlp"], env=environment)
+    with subprocess.Popen([sys.executable, "-m", "evaluator_worker.otlp"], env=environment) as popen:
+        try:
+            yield popen
+        finally:
+            popen.kill()
 
 
 def asked(peer: Peer, times: int) -> Callable[[], bool]:
