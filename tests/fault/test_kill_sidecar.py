@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,13 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from pactstream.devstack.ports import answers, free_port
 from pactstream.sdk import Telemetry
 from pactstream.settings import environment
 from tests.dying_sidecar import STEPS
-from tests.sdk_gateway import AGENT, KEY, Gateway, serving, wait_until
+from tests.sdk_gateway import AGENT, KEY, PACT, Gateway, serving, wait_until
 
+ROOT = Path(__file__).parents[2]
 TOKEN = "a-token-of-this-machine"
 AGENT_PROGRAM = f"""
 import sys, time
@@ -31,6 +34,16 @@ for number in range(9):
 assert tel.flush(20)
 print(tel.stats().accepted, flush=True)
 time.sleep(60)
+"""
+
+TYPESCRIPT = f"""
+import {{ Telemetry }} from '{(ROOT / "sdk/typescript/dist/index.js").as_uri()}'
+const tel = new Telemetry({{
+  apiKey: '{TOKEN}', baseUrl: process.argv[1], agentId: '{AGENT}', pactId: '{PACT}', blockOn: 'critical',
+}})
+const pay = tel.instrumentTool(async () => 'paid', {{ name: 'pay' }})
+console.log(await pay({{ amount: 1 }}))
+await tel.close()
 """
 
 
@@ -138,6 +151,21 @@ def test_an_agent_that_is_killed_while_the_gateway_is_away_loses_nothing_it_was_
         with machine.sidecar():
             wait_until(lambda: len(once(arrived)) == 9, 20)
     assert [event["tool"] for event in arrived] == [f"t{number}" for number in range(9)]
+
+
+def test_the_typescript_sdk_only_changes_its_base_url(tmp_path: Path) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("Node is not installed")
+    with serving() as gateway:
+        machine = Machine(tmp_path, gateway.port)
+        arrived = recorded(gateway)
+        with machine.sidecar():
+            command = [node, "--input-type=module", "--eval", TYPESCRIPT, machine.url]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+            assert (done.stdout, done.stderr, done.returncode) == ("paid\n", "", 0)
+            wait_until(lambda: once(arrived) == ["pay"], 20)
+        assert gateway.requests[0].path == f"/api/v1/pacts/{PACT}/validate-call"
 
 
 def test_ctrl_c_leaves_on_disk_what_was_not_sent(tmp_path: Path) -> None:
