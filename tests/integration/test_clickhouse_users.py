@@ -15,7 +15,7 @@ from tests import granted
 from tests.stack import ClickHouseAddress
 
 FILE = Path(__file__).parents[2] / "deploy" / "clickhouse" / "users.sql"
-WITHOUT = {"gateway", "evaluator", "behaviour"}  # they know no ClickHouse
+WITHOUT = {"gateway", "evaluator", "behaviour", "external", "otlp"}  # they know no ClickHouse
 ROOT = FILE.parents[2]
 # Where each user's statements stand.
 SOURCES = {
@@ -80,7 +80,8 @@ def needs(user: str, tables: set[str]) -> set[Need]:
     source = "".join(path.read_text() for pattern in SOURCES[user] for path in sorted(ROOT.glob(pattern)))
     read = {("SELECT", table) for table in re.findall(r"(?:FROM|JOIN) (\w+)", source) if table in tables}
     written = {("INSERT", table) for table in re.findall(r'\.insert\("(\w+)"', source)}
-    deleted = {("ALTER DELETE", table) for table in re.findall(r"ALTER TABLE (\w+) DELETE", source)}
+    erased = re.findall(r"ALTER TABLE (?:\{local\(')?(\w+)[^\n]* DELETE", source)
+    deleted = {("ALTER DELETE", table) for table in erased}
     return read | written | deleted | (BY_BLOCKS if user == "sealer" else set())
 
 
