@@ -5,7 +5,8 @@ What an answer means:
 | answer | what happens |
 |---|---|
 | a result for each event | the batch is done; events that were rejected become dead letters, one by one |
-| 400, 413, 422 without results | the batch as a whole is a dead letter |
+| 413 | both halves are sent; a single event is a dead letter |
+| 400, 422 without results | the batch as a whole is a dead letter |
 | 429, 502, 503, 504, or none | the batch waits, and all behind it |
 | other 5xx, or an answer that is not the gateway's | the same for `retry_seconds`, then it is a dead letter |
 | anything else (401, 403, 404, a redirect) | the key or the address is wrong, not the batch: it waits |
@@ -37,7 +38,8 @@ from pactstream.sidecar.store import Batch, Refusal, Store
 
 REQUEST_SECONDS: Final = 15.0
 _COMPRESS_OVER_BYTES: Final = 8_192
-_OF_THE_BATCH: Final = frozenset({400, 413, 422})
+_TOO_LARGE: Final = 413
+_OF_THE_BATCH: Final = frozenset({400, _TOO_LARGE, 422})
 _IDLE_SECONDS: Final = 1.0
 _MAX_REASON: Final = 500
 _log = logging.getLogger(__name__)
@@ -113,13 +115,16 @@ class Forwarder:
         )
         try:
             return attempts(self._attempt, batch)
+        except _TooLarge:
+            # The same halves each time, so their events keep their ids, also those made of the bytes.
+            return [one for half in _halves(batch) for one in self._delivered(half, stop)]
         except NotNow as failure:
             if stop.is_set():
                 raise
             return [_whole(batch, f"given up: {failure}")]
 
     def _attempt(self, batch: Batch) -> list[Refusal]:
-        """Raises NotNow."""
+        """Raises NotNow, _TooLarge."""
         try:
             content = self._transport.post(
                 EVENTS_PATH, json_body(batch.body, _COMPRESS_OVER_BYTES), REQUEST_SECONDS
@@ -128,6 +133,8 @@ class Forwarder:
             found = _refusals(batch, refused.content)
             if found is not None:
                 return found
+            if refused.status == _TOO_LARGE and batch.events > 1:
+                raise _TooLarge from None
             if refused.status in _OF_THE_BATCH:
                 return [_whole(batch, str(refused))]
             raise NotNow(f"the gateway refuses this sidecar: {refused}") from None
@@ -148,6 +155,17 @@ class Forwarder:
         now = clock.monotonic_seconds()
         self._fails_since = self._fails_since or now
         return now - self._fails_since >= self._retry_seconds
+
+
+class _TooLarge(Exception):
+    """The gateway, or a proxy before it, takes less at once."""
+
+
+def _halves(batch: Batch) -> tuple[Batch, Batch]:
+    events = events_of(batch.body)
+    middle = len(events) // 2
+    first, second = events[:middle], events[middle:]
+    return Batch(batch.id, len(first), joined(first)), Batch(batch.id, len(second), joined(second))
 
 
 def _refusals(batch: Batch, content: bytes) -> list[Refusal] | None:

@@ -114,9 +114,8 @@ REJECTED = {"status": "rejected", "error": {"error": "no such pact", "code": "NO
         (answer(207, {"accepted": 1, "results": [{"status": "accepted"}, REJECTED]}), [1], "no such pact"),
         (answer(404, {"results": [REJECTED, REJECTED]}), [0, 1], "no such pact"),
         (answer(422, {"error": "not of this form", "code": "INVALID_INPUT"}), [0, 1], "HTTP 422: not of this"),
-        (answer(413, {"error": "too large", "code": "TOO_LARGE"}), [0, 1], "HTTP 413: too large"),
     ],
-    ids=["one of two", "each", "whole", "too large"],
+    ids=["one of two", "each", "whole"],
 )
 def test_what_is_refused_for_good_is_set_aside_and_holds_up_nothing(
     sidecar: Sidecar, gateway: Gateway, reply: Reply, kept: list[int], reason: str
@@ -131,6 +130,18 @@ def test_what_is_refused_for_good_is_set_aside_and_holds_up_nothing(
     assert found == [batch[index] for index in kept]
     assert all(reason in letter.reason for letter in letters)
     assert sidecar.delivered == [behind]
+
+
+def test_a_batch_that_is_too_large_is_halved(sidecar: Sidecar, gateway: Gateway) -> None:
+    gateway.replies.extend([answer(413, {"error": "too large", "code": "TOO_LARGE"})] * 3)
+    batch = [event() for _ in range(5)]
+    sidecar.send(*batch)
+    wait_until(sidecar.sent)
+    # Five, two and one are too large.
+    assert sidecar.delivered == batch[1:]
+    (letter,) = sidecar.store.letters()
+    assert json.loads(letter.body)["events"] == batch[:1]
+    assert letter.reason == "HTTP 413: too large (TOO_LARGE)"
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 302, 429, 502, 503, 504])
