@@ -89,7 +89,7 @@ class Demo:
         empty(self.data_dir)
         with Stack(self.data_dir, reporter=Terminal(self.console)) as stack, sink.receiving() as team:
             services = self._start_services(stack)
-            responder = self._run_atlas(services, team)
+            agent_key, responder = self._run_atlas(services, team)
             pages = paged(team)
             figures = [*check(services), _paged_figure(pages)]
             self._show(figures)
@@ -98,7 +98,7 @@ class Demo:
                 raise InvalidInput(f"not as promised: {', '.join(wrong)} (logs: {self.data_dir})")
             show_page(pages)
             if not once:
-                self._stay(services, responder, pages)
+                self._stay(services, agent_key, responder, pages)
 
     def _start_services(self, stack: Stack) -> Services:
         services = Services(
@@ -117,8 +117,8 @@ class Demo:
             services.start(_RUNNING, on_ready=lambda _: progress.advance(task))
         return services
 
-    def _run_atlas(self, services: Services, team: Sink) -> str:
-        """Send Atlas's day and wait for all that comes of it; the key of who is on call."""
+    def _run_atlas(self, services: Services, team: Sink) -> tuple[str, str]:
+        """Send Atlas's day and wait for all that comes of it; the keys of Atlas and of who is on call."""
         onboarding = Onboarding(services.gateway_url, services.admin_key)
         document = json.loads(atlas.pact_document())
         api_key = onboarding.register(atlas.AGENT_ID, "Atlas", pact_id=atlas.PACT_ID, document=document)
@@ -140,7 +140,7 @@ class Demo:
             task = progress.add_task("Atlas's events, published", total=LEAVES)
             for published in publications(services, LEAVES):
                 progress.update(task, completed=published)
-        return responder
+        return api_key, responder
 
     def _show(self, figures: list[Figure]) -> None:
         table = Table(title="Atlas's day", title_justify="left", title_style="bold", show_header=False)
@@ -148,7 +148,9 @@ class Demo:
             table.add_row(one.name, one.found, "[green]✓[/]" if one.right else "[red]✗ not as promised[/]")
         Console().print(table)
 
-    def _stay(self, services: Services, responder: str, pages: list[dict[str, Any]]) -> None:
+    def _stay(
+        self, services: Services, agent_key: str, responder: str, pages: list[dict[str, Any]]
+    ) -> None:
         console = Console(soft_wrap=True, highlight=False)
         console.print()
         console.print(f"what runs     {', '.join(_RUNNING)}")
@@ -159,9 +161,13 @@ class Demo:
         verify = f"trust get {atlas.AGENT_ID} --verify --url {services.oracle_url} --issuer {DEPLOYMENT}"
         console.print(f"check it      pactstream {verify}")
         console.print(f"the ledger    pactstream verify ledger --url {services.oracle_url}")
+        console.print(f"send as Atlas {agent_key}")
         console.print(f"console       {services.console_url}")
         console.print(f"log in with   {responder}")
         console.print(f"and answer    {pages[0]['links']['console']}")
+        names = ("KAFKA_BOOTSTRAP", "CLICKHOUSE_PORT", "KEY_DIR")
+        variables = [f"PACTSTREAM_{name}={services.environment()[f'PACTSTREAM_{name}']}" for name in names]
+        console.print(f"operate it    export {' '.join(variables)}")
         console.print("Ctrl-C stops everything.")
         services.supervisor.watch()
 
