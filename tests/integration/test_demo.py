@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -14,7 +17,11 @@ import pytest
 
 from pactstream.devstack import ports
 from pactstream.fetch import fetch
+from tests.cli_tools import runner
+from tests.docs_commands import ROOT
+from tests.docs_run import Reader
 from tests.stack import eventually
+from tests.unit.test_docs_commands import ELSEWHERE, MIRROR, OURS, understood
 
 START_SECONDS = 210  # the first run of all downloads Kafka
 
@@ -24,34 +31,57 @@ def demo(data_dir: Path, *arguments: str) -> list[str]:
     return [*command, "--data-dir", str(data_dir), "--console-port", str(ports.free_port()), *arguments]
 
 
-@pytest.mark.timeout(330)
-def test_the_demo_shows_every_figure_and_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class Up:
+    """A demo that is up, and what it printed."""
+
+    process: subprocess.Popen[bytes]
+    children: list[psutil.Process]
+    shown: str
+    gateway: int
+    oracle: int
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """One for all that is looked at while it runs."""
+    directory = tmp_path_factory.mktemp("demo")
     gateway, oracle = ports.free_port(), ports.free_port()
-    output = tmp_path / "output"
+    output = directory / "output"
     with output.open("w") as written:
         process = subprocess.Popen(
-            demo(tmp_path / "demo", "--gateway-port", str(gateway), "--oracle-port", str(oracle)),
+            demo(directory / "data", "--gateway-port", str(gateway), "--oracle-port", str(oracle)),
             stdout=written,
             stderr=subprocess.STDOUT,
         )
         try:
             shown = eventually(lambda: _until_up(process, output), timeout=START_SECONDS, interval=0.2)
             children = psutil.Process(process.pid).children(recursive=True)
-            assert len(children) >= 9
-            assert re.search(r"what runs +ingest_gateway, .*evaluator_worker\.anomaly", shown)
-            for url in (f"http://127.0.0.1:{oracle}/demo", f"http://127.0.0.1:{gateway}/docs"):
-                assert url in shown
-                assert b"<html" in fetch(url)
-            link = re.search(r"and answer +(http://[^ ]+/console/pages/[0-9a-f-]{36})", shown)
-            assert link
-            assert b"Pactstream console" in fetch(link[1])
-            assert re.search(r"log in with +pk_live_", shown)
-            process.send_signal(signal.SIGINT)
-            assert process.wait(60) == 0
+            yield Up(process, children, shown, gateway, oracle)
         finally:
             process.kill()
             process.wait()
-    assert [child for child in children if child.is_running()] == []
+
+
+@pytest.fixture
+def reader(
+    up: Up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Reader:
+    """Somebody who reads the documentation beside it."""
+    monkeypatch.chdir(tmp_path)
+    return Reader(up.shown, tmp_path, runner(monkeypatch, capsys), monkeypatch)
+
+
+@pytest.mark.timeout(330)
+def test_the_demo_shows_every_figure(up: Up) -> None:
+    assert len(up.children) >= 7
+    for url in (f"http://127.0.0.1:{up.oracle}/demo", f"http://127.0.0.1:{up.gateway}/docs"):
+        assert url in up.shown
+        assert b"<html" in fetch(url)
+    link = re.search(r"and answer +(http://[^ ]+/console/pages/[0-9a-f-]{36})", up.shown)
+    assert link
+    assert b"Pactstream console" in fetch(link[1])
+    assert re.search(r"log in with +pk_live_", up.shown)
     for figure in (
         "sessions",
         "tool calls",
@@ -62,8 +92,38 @@ def test_the_demo_shows_every_figure_and_ctrl_c_leaves_nothing(tmp_path: Path) -
         "3 delivered to the team",
         "breaks allowList",
     ):
-        assert figure in shown
-    assert "✗" not in shown
+        assert figure in up.shown
+    assert "✗" not in up.shown
+
+
+def test_the_agent_of_the_five_minute_start(up: Up, reader: Reader) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "start.md").read_text(), re.DOTALL)
+    names = {"PACTSTREAM_API_KEY": reader.agent_key, "PACTSTREAM_URL": reader.gateway}
+    ran = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | names, capture_output=True, text=True, check=True
+    )
+    sent, refused = ran.stdout.splitlines()
+    assert sent.startswith("sent 250 USDC to 0xA11A")
+    assert refused.startswith("refused: ")
+
+
+@pytest.mark.timeout(330)
+def test_every_command_of_the_documentation_runs(up: Up, reader: Reader) -> None:
+    """In the order of the pages, the five-minute start first; each once for each set of options."""
+    ordered = sorted(OURS, key=lambda command: command.page != "docs/start.md")
+    followed = [
+        (one, path)
+        for one in ordered
+        if (path := understood(one.words)) not in ELSEWHERE and MIRROR not in one.words
+    ]
+    assert [wrong for one, path in followed if (wrong := reader.follow(one, path))] == []
+    assert len(reader.done) > 40
+
+
+def test_ctrl_c_leaves_nothing(up: Up) -> None:
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(60) == 0
+    assert [child for child in up.children if child.is_running()] == []
 
 
 def run(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
