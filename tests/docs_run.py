@@ -109,6 +109,7 @@ class Reader:
             "https://oracle.example": self.oracle,
             "https://trust.example.org": self.oracle,
             "http://127.0.0.1:8071": self.oracle,
+            "/var/lib/auditor": str(self.folder / "auditor"),
             "http://127.0.0.1:8090": self.oracle,
             "http://127.0.0.1:8080": self.gateway,
             "http://127.0.0.1:9101": self.gateway,

@@ -52,6 +52,7 @@ PROGRAMS: Final = {
     "chmod": _COMPOSE,
     "cp": _COMPOSE,
     "builder": "builds the collector for a bench: tests/bench/bench_gateway.py",
+    "clickhouse-client": "tests/integration/test_backup.py gives its statements to the engine",
     "curl": "asks for routes that tests/unit/test_gateway_control.py and test_oracle_api.py ask for",
     "docker": "no Docker engine here: tests/contract/test_compose.py checks what it is given",
     "go": "builds the collector for a bench: tests/bench/bench_gateway.py",
@@ -63,6 +64,7 @@ PROGRAMS: Final = {
     "kubectl": "no cluster here: tests/contract/test_chart.py knows the names of the secrets",
     "openssl": "tests/unit/test_timestamps.py runs it where it is installed",
     "pip": "tests/contract/test_base_install.py checks what the extras are for",
+    "tar": "tests/integration/test_backup.py runs it",
     "tail": "tests/integration/test_consumers.py decodes the same record",
 }
 """Programs that are not ours: why they are not run, and what is checked of them instead."""
