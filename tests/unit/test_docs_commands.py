@@ -17,7 +17,7 @@ import pytest
 import typer.main
 
 from pactstream.cli.app import app
-from tests.docs_commands import ROOT, Command, commands
+from tests.docs_commands import PAGES, ROOT, Command, commands
 
 ELSEWHERE: Final = {
     # They go on for ever.
@@ -62,6 +62,7 @@ PROGRAMS: Final = {
     "kafka-configs.sh": "tests/integration/test_secured.py makes its users with the same tool",
     "kafka-console-consumer.sh": "tests/integration/test_consumers.py runs it",
     "kubectl": "no cluster here: tests/contract/test_chart.py knows the names of the secrets",
+    "npm": "tests/contract/test_typescript_guide.py runs that page on what it would install",
     "openssl": "tests/unit/test_timestamps.py runs it where it is installed",
     "pip": "tests/contract/test_base_install.py checks what the extras are for",
     "tar": "tests/integration/test_backup.py runs it",
@@ -148,3 +149,15 @@ def test_the_fingerprint_of_a_schema_is_printed_as_contributing_says() -> None:
         [sys.executable, "-c", program, str(ROOT / "schemas" / entry["file"])], capture_output=True, check=True
     )
     assert ran.stdout.decode().strip() == entry["fingerprint"]
+
+
+def test_tests_and_files_that_pages_name_are_there() -> None:
+    """`tests/unit/test_x.py`, or in short `test_x.py`."""
+    known = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    missing = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for named in re.findall(r"`((?:tests/[\w/]+/)?test_\w+\.py)`", text):
+            there = (ROOT / named).exists() if "/" in named else named in known
+            missing += [] if there else [(page.name, named)]
+    assert missing == []
