@@ -148,9 +148,7 @@ class Demo:
             table.add_row(one.name, one.found, "[green]✓[/]" if one.right else "[red]✗ not as promised[/]")
         Console().print(table)
 
-    def _stay(
-        self, services: Services, agent_key: str, responder: str, pages: list[dict[str, Any]]
-    ) -> None:
+    def _stay(self, services: Services, agent_key: str, responder: str, pages: list[dict[str, Any]]) -> None:
         console = Console(soft_wrap=True, highlight=False)
         console.print()
         console.print(f"what runs     {', '.join(_RUNNING)}")
