@@ -118,7 +118,7 @@ def test_everything_comes_back_and_goes_on(tmp_path: Path) -> None:
         agent = new_agent(services)
         first, second = body_of(agent, 1), body_of(agent, 2)
         send(services, agent, first)
-        settle(services, agent, 4)
+        eventually(lambda: len(rows_of(services, agent.agent_id)) == 4, TIMEOUT_SECONDS, 0.1)
         # ClickHouse first, while all runs: what comes after is in Kafka, and the projectors bring it.
         statement(services, f"BACKUP DATABASE {services.database} TO File('now')")
         send(services, agent, second)
