@@ -28,11 +28,17 @@ def produce(
     settings: KafkaSettings, topic: str, records: Iterable[tuple[bytes, bytes | None]], partition: int = 0
 ) -> None:
     """Write records and wait until they are acknowledged."""
+    failures: list[KafkaError] = []
+
+    def on_delivery(error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            failures.append(error)
+
     producer = Producer(config.producer(settings))
     for key, value in records:
-        producer.produce(topics.name(settings, topic), value, key, partition)
-    if producer.flush(30):
-        raise AssertionError("records were not acknowledged")
+        producer.produce(topics.name(settings, topic), value, key, partition, on_delivery=on_delivery)
+    if producer.flush(30) or failures:
+        raise AssertionError(f"records were not acknowledged: {failures}")
 
 
 def read_all(settings: KafkaSettings, topic: str) -> list[Message]:
