@@ -13,6 +13,7 @@ from typing import Any
 from pactstream import Telemetry, atlas, clock
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.control.tenants import SCOPES
+from pactstream.devstack import ports
 from pactstream.devstack.onboarding import TENANT_ID, Onboarding
 from pactstream.devstack.services import CONSOLE, PAGING, Services
 from pactstream.fetch import fetch
@@ -45,6 +46,8 @@ class ConsoleStack:
     key: str
     other: TestAgent
     other_key: str
+    page_port: int
+    """Where a page of another origin may stand that the gateway answers."""
 
     @property
     def url(self) -> str:
@@ -154,7 +157,12 @@ def console_stack(
     bootstrap: str, clickhouse: ClickHouseAddress, prefix: str, directory: Path
 ) -> Iterator[ConsoleStack]:
     """Everything up, and Atlas's day in the ledger."""
-    environment = {"PACTSTREAM_CONSOLE_POLL_SECONDS": "0.1", "PACTSTREAM_CONSOLE_LOGINS_PER_MINUTE": "600"}
+    page_port = ports.free_port()
+    environment = {
+        "PACTSTREAM_CONSOLE_POLL_SECONDS": "0.1",
+        "PACTSTREAM_CONSOLE_LOGINS_PER_MINUTE": "600",
+        "PACTSTREAM_GATEWAY_CORS_ORIGINS": f"http://{ports.LOOPBACK}:{page_port}",
+    }
     with pipeline(bootstrap, clickhouse, prefix, directory, more=[CONSOLE, PAGING], **environment) as services:
         onboarding = Onboarding(services.gateway_url, services.admin_key)
         document = json.loads(atlas.pact_document())
@@ -171,6 +179,7 @@ def console_stack(
             onboarding.issue("console", SCOPES, tenant_id=TENANT_ID),
             other,
             onboarding.issue("console", SCOPES, tenant_id=OTHER_TENANT),
+            page_port,
         )
         _live_a_day(stack)
         yield stack
