@@ -139,8 +139,7 @@ def address(site: Path) -> Iterator[str]:
 
 
 @pytest.mark.skipif(bool(MISSING), reason=MISSING)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize(("scheme", "size"), [("light", DESK), ("dark", PHONE)], ids=["desk", "phone"])
 def test_pages_are_accessible_and_stay_on_their_host(
     chromium_browser: Browser, address: str, scheme: Any, size: ViewportSize
 ) -> None:
@@ -149,7 +148,7 @@ def test_pages_are_accessible_and_stay_on_their_host(
         complaints = watch(page)
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
-        for path in ("/", "/ledger/", "/queries/", "/reference/gateway/"):
+        for path in ("/", "/ledger/", "/queries/", "/reference/errors/"):
             page.goto(address + path)
             page.wait_for_load_state("networkidle")
             found = Axe().run(page).response["violations"]
