@@ -105,10 +105,12 @@ def serve(
         ssl_certfile=None if tls is None else tls.certificate,
         ssl_keyfile=None if tls is None else tls.key,
     )
-    server = _Server(config, on_stop)
+    early: list[int] = []
+    server = _Server(config, on_stop, early)
     # uvicorn raises the signal again after its shutdown; that must not end us as if nothing had been finished.
+    # And one that comes before uvicorn looks for signals must not be forgotten.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, lambda number, _: early.append(number))
     _log.info("listening on http%s://%s:%d", "" if tls is None else "s", host, listener.getsockname()[1])
     server.run(sockets=[listener])
     return EXIT_OK if server.started else EXIT_FATAL
@@ -142,9 +144,14 @@ def _taken(host: str, port: int, error: OSError) -> Fatal:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None], early: list[int]) -> None:
         super().__init__(config)
         self._on_stop = on_stop
+        self._early = early
+
+    async def main_loop(self) -> None:
+        self.should_exit = self.should_exit or bool(self._early)
+        await super().main_loop()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_stop()

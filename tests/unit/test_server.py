@@ -260,3 +260,21 @@ def _is_closed(port: int) -> bool:
     except ConnectionRefusedError:
         return True
     return False
+
+
+def test_a_signal_that_comes_before_it_serves_stops_it_all_the_same() -> None:
+    early = """
+import signal
+import uvicorn
+run = uvicorn.Server.run
+def signalled(self, sockets=None):
+    signal.raise_signal(signal.SIGTERM)
+    run(self, sockets=sockets)
+uvicorn.Server.run = signalled
+"""
+    command = [sys.executable, "-c", early + _SERVER, "60"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[2], check=False
+    )
+    lines = [line for line in done.stdout.splitlines() if line in {"up", "stopping", "down"}]
+    assert (lines, done.returncode) == (["up", "stopping", "down"], 0)
