@@ -52,3 +52,20 @@ def test_the_guides_examples_run(tmp_path: Path) -> None:
     assert "destination breaks allowList" in output
     assert "recorded: 9" in output
     assert "composite 96" in output
+
+
+def test_the_end_of_the_process_sends_what_is_left_and_keeps_its_deadline(tmp_path: Path) -> None:
+    script = """
+        import { Telemetry } from '@pactstream/sdk'
+        const agentId = '76cf31d6-ffe3-4a5c-8748-021114aa8066'
+        const make = (baseUrl, closeTimeoutSeconds) => new Telemetry({
+          apiKey: 'k', baseUrl, agentId, closeTimeoutSeconds, flushIntervalSeconds: 600,
+          onError: ({ kind, count }) => console.log(kind, count),
+        })
+        make(process.env.PACTSTREAM_URL, 30).toolCall({ tool: 'last' })
+        make('http://127.0.0.1:1', 0.2).toolCall({ tool: 'lost' })
+    """
+    with gateway_serving() as gateway:
+        output = run(script, project(tmp_path), PACTSTREAM_URL=gateway.url)
+        assert [event["tool"] for event in gateway.events] == ["last"]
+    assert "dropped 1" in output or "delayed 1" in output
