@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.stack import (
     MODE_VARIABLE,
@@ -18,6 +19,11 @@ from tests.stack import (
     fresh_prefix,
     running,
 )
+
+
+# Without a time limit for each example: on a busy machine it would fail tests that are right.
+settings.register_profile("pactstream", deadline=None)
+settings.load_profile("pactstream")
 
 
 def pytest_configure() -> None:
