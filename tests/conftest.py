@@ -20,7 +20,6 @@ from tests.stack import (
     running,
 )
 
-
 # Without a time limit for each example: on a busy machine it would fail tests that are right.
 settings.register_profile("pactstream", deadline=None)
 settings.load_profile("pactstream")
