@@ -157,8 +157,13 @@ class _Session:
         log = message.partition()
         if message.topic() != self._segments_topic or log is None or log in self._due:
             return
+        published = last_published(self._settings, log).next_index
+        if not published:
+            # Nothing can be lacking, and ClickHouse need not say so: while it is away, a log that has something
+            # would be kept waiting unread, without a lag to see.
+            return
         self._due[log] = segments_in(self._database, log)
-        if self._due[log] < last_published(self._settings, log).next_index:
+        if self._due[log] < published:
             self._wind_back(log, f"log {log}")
 
     def _wind_back(self, log: int, name: str) -> None:

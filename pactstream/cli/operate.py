@@ -143,7 +143,9 @@ def _topics() -> None:
 
 @topics_app.command("apply")
 def topics_apply(
-    partitions: Annotated[int, typer.Option(min=1, max=1_000, help="Of sharded topics; more later: topics grow.")] = 12,
+    partitions: Annotated[
+        int, typer.Option(min=1, max=1_000, help="Of sharded topics; more later: topics grow.")
+    ] = 12,
     replication: Annotated[int, typer.Option(min=1, max=7, help="Copies of each partition.")] = 3,
 ) -> None:
     """Create the topics that are missing; safe to repeat. Reads the PACTSTREAM_KAFKA_* settings."""
