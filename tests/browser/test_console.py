@@ -87,6 +87,15 @@ def test_filters_narrow_the_stream(page: Page, console: ConsoleStack) -> None:
     expect(page.locator(f'.stream a[href$="{event_id}"]')).to_be_visible()
 
 
+def test_what_is_being_typed_outlasts_an_event_that_arrives(page: Page, console: ConsoleStack) -> None:
+    log_in(page, console)
+    expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
+    page.get_by_label("Tool").press_sequentially("get_bal")
+    event_id = console.call("get_balance", {"account": "treasury-main"})
+    expect(page.locator(f'.stream a[href$="{event_id}"]')).to_be_visible()
+    expect(page.get_by_label("Tool")).to_have_value("get_bal")
+
+
 def test_a_hostile_tool_is_shown_and_never_run(page: Page, console: ConsoleStack) -> None:
     hostile = "<img src=x onerror=\"document.title='owned'\">"
     log_in(page, console)

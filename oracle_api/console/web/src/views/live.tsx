@@ -29,6 +29,22 @@ const VERDICTS: [string, string][] = [
 
 const NAMES = ["agent", "type", "verdict", "tool", "path"];
 
+/** What is being typed is kept here: every event that arrives draws the view anew. */
+function ToolFilter({ id, tool, change }: { id: string; tool: string; change: (tool: string) => void }) {
+  const [typed, setTyped] = useState(tool);
+  useEffect(() => setTyped(tool), [tool]);
+  return (
+    <input
+      id={id}
+      type="search"
+      placeholder="transfer_funds"
+      value={typed}
+      onInput={(event) => setTyped(event.currentTarget.value)}
+      onChange={(event) => change(event.currentTarget.value.trim())}
+    />
+  );
+}
+
 export function LiveView({ query }: { query: URLSearchParams }) {
   useTitle("Live");
   const wanted = Object.fromEntries(NAMES.map((name) => [name, query.get(name) ?? ""]));
@@ -150,15 +166,7 @@ export function LiveView({ query }: { query: URLSearchParams }) {
           )}
         </Field>
         <Field label="Tool">
-          {(id) => (
-            <input
-              id={id}
-              type="search"
-              placeholder="transfer_funds"
-              value={wanted.tool}
-              onChange={(event) => change("tool", event.currentTarget.value.trim())}
-            />
-          )}
+          {(id) => <ToolFilter id={id} tool={wanted.tool ?? ""} change={(tool) => change("tool", tool)} />}
         </Field>
         {NAMES.some((name) => wanted[name]) && (
           <button type="button" class="quiet" onClick={() => setQuery({})}>
