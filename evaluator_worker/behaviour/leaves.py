@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from evaluator_worker.evaluated import Opening, openings_of, value_of
 from pactstream import clock
 from pactstream.errors import InvalidInput
 
@@ -46,13 +47,7 @@ class _Leaf(msgspec.Struct, rename="camel"):
     verdict: _Verdict | None = None
 
 
-class _Opening(msgspec.Struct):
-    value: msgspec.Raw
-
-
 _decode_leaf = msgspec.json.Decoder(_Leaf).decode
-_decode_openings = msgspec.json.Decoder(dict[str, _Opening]).decode
-_decode_value = msgspec.json.Decoder().decode
 
 
 def seen(batch: Mapping[str, Any]) -> Iterator[Seen]:
@@ -60,13 +55,12 @@ def seen(batch: Mapping[str, Any]) -> Iterator[Seen]:
     try:
         for event in batch["events"]:
             leaf = _decode_leaf(event["leaf"])
-            private = event["private"]
-            yield _seen(leaf, {} if private is None else _decode_openings(private))
+            yield _seen(leaf, openings_of(event["private"]))
     except msgspec.DecodeError as error:
         raise InvalidInput(f"not a leaf with its openings: {error}") from error
 
 
-def _seen(leaf: _Leaf, openings: Mapping[str, _Opening]) -> Seen:
+def _seen(leaf: _Leaf, openings: Mapping[str, Opening]) -> Seen:
     is_call = leaf.type == "tool_call"
     verdict = leaf.verdict
     bound = is_call and verdict is not None and verdict.bound
@@ -84,12 +78,12 @@ def _seen(leaf: _Leaf, openings: Mapping[str, _Opening]) -> Seen:
     )
 
 
-def _argument_bytes(openings: Mapping[str, _Opening]) -> int:
+def _argument_bytes(openings: Mapping[str, Opening]) -> int:
     return sum(len(memoryview(opening.value)) for name, opening in openings.items() if name.startswith(_PARAMS))
 
 
-def _stated(openings: Mapping[str, _Opening], name: str) -> str:
+def _stated(openings: Mapping[str, Opening], name: str) -> str:
     """A version that the metadata name; empty where they name none, or something that is no short text."""
     opening = openings.get(_METADATA + name)
-    value = None if opening is None else _decode_value(opening.value)
+    value = None if opening is None else value_of(opening)
     return value if isinstance(value, str) and len(value) <= MAX_VERSION_CHARS else ""

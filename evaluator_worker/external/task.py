@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
+from evaluator_worker.evaluated import PactRef, openings_of, params_of
 from evaluator_worker.external.desk import Asked, Desk, Found
 from pactstream import avro, clock
 from pactstream.errors import InvalidInput, Retryable
@@ -38,25 +39,15 @@ class Pacts(Protocol):
     def owner(self, pact_id: str, version: int) -> str | None: ...  # noqa: D102
 
 
-class _PactRef(msgspec.Struct):
-    id: str
-    version: int | None = None
-
-
 class _Leaf(msgspec.Struct, rename="camel"):
     type: str
     event_id: str
     session_id: str
     tool: str | None = None
-    pact: _PactRef | None = None
-
-
-class _Opening(msgspec.Struct):
-    value: msgspec.Raw
+    pact: PactRef | None = None
 
 
 _decode_leaf = msgspec.json.Decoder(_Leaf).decode
-_decode_openings = msgspec.json.Decoder(dict[str, _Opening]).decode
 
 
 class _Pending(NamedTuple):
@@ -122,7 +113,7 @@ class ExternalTask(Task):
                 agent_id=batch["agent_id"],
                 leaf_hash=merkle.leaf_hash(event["leaf"]).hex(),
                 leaf=msgspec.Raw(event["leaf"]),
-                params=_params(event["private"]) if one.sees_params else None,
+                params=params_of(openings_of(event["private"])) if one.sees_params else None,
             )
 
     def _evaluators(self, tenant_id: str, leaf: _Leaf) -> tuple[Evaluator, ...]:
@@ -156,20 +147,6 @@ def _read(leaf: bytes) -> _Leaf:
         return _decode_leaf(leaf)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInput(f"not a leaf: {error}") from error
-
-
-def _params(private: bytes | None) -> msgspec.Raw | None:
-    """The parameters from the openings of their commitments, each value as it was sent."""
-    try:
-        openings = {} if private is None else _decode_openings(private)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput(f"openings cannot be read: {error}") from error
-    if "params" in openings:
-        return openings["params"].value
-    named = {
-        name.removeprefix("params."): one.value for name, one in openings.items() if name.startswith("params.")
-    }
-    return msgspec.Raw(msgspec.json.encode(named))
 
 
 def _event(question: Question, leaf: _Leaf, found: Found) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyVa
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from evaluator_worker.crossings import TYPE as CROSSING
+from evaluator_worker.evaluated import Found, Opening, PactRef, openings_of, params_of, value_of
 from evaluator_worker.otlp.sessions import Began, Sessions
 from pactstream import clock
 from pactstream.errors import InvalidInput
@@ -29,22 +30,11 @@ _FINISHES: Final = {"success": "stop"} | {outcome: reason for reason, outcome in
 _NOT_FAILED: Final = frozenset({None, *_FINISHES})
 
 
-class _Violation(msgspec.Struct, rename="camel"):
-    param_path: str
-    rule: str
-    severity: str
-
-
 class _Verdict(msgspec.Struct):
     bound: bool
     valid: bool
-    violations: list[_Violation]
+    violations: list[Found]
     severity: str | None = None
-
-
-class _Pact(msgspec.Struct):
-    id: str
-    version: int | None = None
 
 
 class _Leaf(msgspec.Struct, rename="camel"):
@@ -57,7 +47,7 @@ class _Leaf(msgspec.Struct, rename="camel"):
     confidence: int | None = None
     latency_ms: float | None = None
     outcome: str | None = None
-    pact: _Pact | None = None
+    pact: PactRef | None = None
     parent_event_id: str | None = None
     room_id: str | None = None
     severity: str | None = None
@@ -66,13 +56,7 @@ class _Leaf(msgspec.Struct, rename="camel"):
     verdict: _Verdict | None = None
 
 
-class _Opening(msgspec.Struct):
-    value: msgspec.Raw
-
-
 _decode_leaf = msgspec.json.Decoder(_Leaf).decode
-_decode_openings = msgspec.json.Decoder(dict[str, _Opening]).decode
-_decode_value = msgspec.json.Decoder().decode
 
 
 class Of(NamedTuple):
@@ -112,8 +96,7 @@ def spans_of(
             started = _note(leaf, of, sessions, offset, batch["received_at_micros"])
             if not export:
                 continue
-            opened = event["private"] if private else None
-            span = _span(leaf, of, started, {} if opened is None else _decode_openings(opened))
+            span = _span(leaf, of, started, openings_of(event["private"] if private else None))
             if span is not None:
                 found.append(span)
     except msgspec.MsgspecError as error:
@@ -130,7 +113,7 @@ def _note(leaf: _Leaf, of: Of, sessions: Sessions, offset: int, arrived: int) ->
     return None
 
 
-def _span(leaf: _Leaf, of: Of, started_micros: int | None, opened: Mapping[str, _Opening]) -> Span | None:
+def _span(leaf: _Leaf, of: Of, started_micros: int | None, opened: Mapping[str, Opening]) -> Span | None:
     at = clock.to_micros(leaf.occurred_at) * _MICRO_NANOS
     took = int((leaf.latency_ms or 0) * _MILLI_NANOS)
     match leaf.type:
@@ -213,11 +196,11 @@ def _of_verdict(leaf: _Leaf) -> _Pairs:
     yield "pactstream.severity", leaf.severity or (None if verdict is None else verdict.severity)
 
 
-def _of_private(leaf: _Leaf, opened: Mapping[str, _Opening]) -> _Pairs:
+def _of_private(leaf: _Leaf, opened: Mapping[str, Opening]) -> _Pairs:
     if not opened:
         return
     if leaf.type == "tool_call":
-        yield NAMES["params"][0], _params(opened)
+        yield NAMES["params"][0], bytes(params_of(opened)).decode()
     for member in ("input", "output"):
         if member in opened:
             yield NAMES[member][0], _text(opened[member])
@@ -226,22 +209,13 @@ def _of_private(leaf: _Leaf, opened: Mapping[str, _Opening]) -> _Pairs:
             yield METADATA[name][0], _text(value)
 
 
-def _params(opened: Mapping[str, _Opening]) -> str:
-    """The call's parameters as JSON, digit by digit."""
-    if "params" in opened:
-        return bytes(opened["params"].value).decode()
-    prefix = "params."
-    members = {name.removeprefix(prefix): one.value for name, one in opened.items() if name.startswith(prefix)}
-    return msgspec.json.encode(members).decode()
-
-
-def _fault(opened: Mapping[str, _Opening]) -> str:
+def _fault(opened: Mapping[str, Opening]) -> str:
     said = opened.get("errorMessage") or opened.get("reason")
     return "" if said is None else _text(said)
 
 
-def _text(opening: _Opening) -> str:
-    value = _decode_value(opening.value)
+def _text(opening: Opening) -> str:
+    value = value_of(opening)
     return value if isinstance(value, str) else bytes(opening.value).decode()
 
 

@@ -9,27 +9,13 @@ from typing import Any, Final
 
 import msgspec
 
+from evaluator_worker.evaluated import Found, PactRef
 from pactstream.errors import InvalidInput
 from pactstream.paging.records import dumps
 
 MAX_PARAMS_CHARS: Final = 2_048
 MAX_TEXT_CHARS: Final = 1_024
 """Of the parameters of a call, and of any one value, this much is shown."""
-
-
-class PactRef(msgspec.Struct):
-    """The pact that judged."""
-
-    id: str
-    version: int | None = None
-
-
-class Found(msgspec.Struct, rename="camel"):
-    """A violation without its value."""
-
-    param_path: str
-    rule: str
-    severity: str
 
 
 class Verdict(msgspec.Struct):
