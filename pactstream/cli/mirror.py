@@ -9,11 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from pactstream.cli.witness import KeyDir, read_logs
+from pactstream.cli.witness import KeyDir, cosigner_of, read_logs
 from pactstream.errors import Fatal, InvalidInput
 from pactstream.ledger import files
-from pactstream.ledger.cosignature import Cosigner
-from pactstream.ledger.note import NoteError
 from pactstream.signing import keys
 from pactstream.signing.jwks import jwks_document, parse_jwks
 
@@ -30,7 +28,7 @@ def key(name: Name, directory: KeyDir = Path("keys")) -> None:
     """Print the mirror's verifier key; make its private keys first if there are none."""
     keys.create_keys(directory, "witness")
     keys.create_keys(directory, "report")
-    typer.echo(_cosigner(name, directory).verifier.vkey())
+    typer.echo(cosigner_of(name, directory).verifier.vkey())
 
 
 @app.command()
@@ -67,7 +65,7 @@ def serve(
         raise Fatal("--url is an address with http:// or https://")
     key_set = _key_set(issuer, jwks)
     logging.configure("mirror", "INFO")
-    cosigner, signer = _cosigner(name, directory), keys.load_keys(directory, "report")[0]
+    cosigner, signer = cosigner_of(name, directory), keys.load_keys(directory, "report")[0]
     about = {"name": name, "vkey": cosigner.verifier.vkey(), "jwks": jwks_document([signer.public])}
     stop = Event()
     with files.held(state):
@@ -103,11 +101,3 @@ def _key_set(issuer: str | None, jwks: Path | None) -> dict[str, Any]:
     except (ValueError, InvalidInput) as error:
         raise Fatal(f"{jwks.name} is no key set: {error}") from None
     return found
-
-
-def _cosigner(name: str, directory: Path) -> Cosigner:
-    (own,) = keys.load_keys(directory, "witness")
-    try:
-        return own.cosigner(name)
-    except NoteError as error:
-        raise Fatal(f"{name!r}: {error}") from None

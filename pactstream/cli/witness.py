@@ -28,7 +28,7 @@ KeyDir = Annotated[
 def key(name: Name, directory: KeyDir = Path("keys")) -> None:
     """Print the witness's verifier key; make its private key first if there is none."""
     keys.create_keys(directory, "witness")
-    typer.echo(_cosigner(name, directory).verifier.vkey())
+    typer.echo(cosigner_of(name, directory).verifier.vkey())
 
 
 @app.command()
@@ -53,7 +53,7 @@ def serve(
     from pactstream.ledger.witness_store import WitnessFiles
 
     logging.configure("witness", "INFO")
-    witness = Witness(_cosigner(name, directory), read_logs(logs), WitnessFiles(state))
+    witness = Witness(cosigner_of(name, directory), read_logs(logs), WitnessFiles(state))
     with files.held(state):
         code = server.serve(application(witness), host, port)
     raise typer.Exit(code)
@@ -74,7 +74,8 @@ def read_logs(path: Path) -> dict[str, list[LogKey]]:
         raise Fatal(f"{path}: {error}") from None
 
 
-def _cosigner(name: str, directory: Path) -> Cosigner:
+def cosigner_of(name: str, directory: Path) -> Cosigner:
+    """The witness key in a directory, under a name. Raises Fatal: it is missing, or the name is none."""
     (own,) = keys.load_keys(directory, "witness")
     try:
         return own.cosigner(name)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain.agents.middleware import AgentMiddleware
@@ -40,14 +41,8 @@ class PactMiddleware(AgentMiddleware):
             call.check()
         except (PactViolation, PreflightUnavailable) as refusal:
             return self._refused(request, refusal)
-        token = CHECKED.set([call])
-        try:
+        with _made(call):
             result = handler(request)
-        except BaseException as error:
-            end_call(call, None, error)
-            raise
-        finally:
-            CHECKED.reset(token)
         end_call(call, result)
         return result
 
@@ -60,14 +55,8 @@ class PactMiddleware(AgentMiddleware):
             await call.acheck()
         except (PactViolation, PreflightUnavailable) as refusal:
             return self._refused(request, refusal)
-        token = CHECKED.set([call])
-        try:
+        with _made(call):
             result = await handler(request)
-        except BaseException as error:
-            end_call(call, None, error)
-            raise
-        finally:
-            CHECKED.reset(token)
         end_call(call, result)
         return result
 
@@ -94,3 +83,16 @@ class PactMiddleware(AgentMiddleware):
             raise refusal
         told = request.tool_call
         return ToolMessage(str(refusal), tool_call_id=told["id"], name=told["name"], status="error")
+
+
+@contextmanager
+def _made(call: Call) -> Iterator[None]:
+    """The call is made in here: a handler that hears of it leaves it to us, and what is thrown ends it."""
+    token = CHECKED.set([call])
+    try:
+        yield
+    except BaseException as error:
+        end_call(call, None, error)
+        raise
+    finally:
+        CHECKED.reset(token)

@@ -143,12 +143,7 @@ def apply(settings: KafkaSettings, *, partitions: int, replication: int) -> list
     wanted = {name(settings, one.name): (one, partitions if one.sharded else 1) for one in TOPICS}
     created: set[str] = set()
     # Again until all are listed: a broker may not show yet what was created a moment ago, by us or by others.
-    for attempt in Retrying(
-        retry=retry_if_exception_type(Retryable),
-        wait=wait_fixed(_LISTING_SECONDS),
-        stop=stop_after_delay(_TIMEOUT_SECONDS),
-        reraise=True,
-    ):
+    for attempt in _until_listed():
         with attempt:
             missing = _missing(wanted, _partition_counts(admin))
             created |= _create(admin, [_new_topic(*one, replication) for one in missing])
@@ -202,6 +197,15 @@ def _admin(settings: KafkaSettings) -> AdminClient:
     return AdminClient(config.client(settings))
 
 
+def _until_listed() -> Retrying:
+    return Retrying(
+        retry=retry_if_exception_type(Retryable),
+        wait=wait_fixed(_LISTING_SECONDS),
+        stop=stop_after_delay(_TIMEOUT_SECONDS),
+        reraise=True,
+    )
+
+
 def _add_partitions(admin: AdminClient, full: str, partitions: int) -> None:
     """Returns once the new partitions are listed: the next topic's readers will look for them."""
     done = admin.create_partitions([NewPartitions(full, partitions)], operation_timeout=_TIMEOUT_SECONDS)
@@ -209,12 +213,7 @@ def _add_partitions(admin: AdminClient, full: str, partitions: int) -> None:
         done[full].result(_TIMEOUT_SECONDS)
     except KafkaException as error:
         raise Fatal(f"cannot add partitions to {full}: {error.args[0].str()}") from error
-    for attempt in Retrying(
-        retry=retry_if_exception_type(Retryable),
-        wait=wait_fixed(_LISTING_SECONDS),
-        stop=stop_after_delay(_TIMEOUT_SECONDS),
-        reraise=True,
-    ):
+    for attempt in _until_listed():
         with attempt:
             if _partition_counts(admin).get(full) != partitions:
                 raise Retryable(f"Kafka does not list the new partitions of {full}; run this again")
