@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 from evaluator_worker.external.desk import Desk
@@ -23,6 +22,7 @@ from pactstream.kafka.records import Record
 from pactstream.signing.jwks import jwks_document
 from pactstream.signing.keys import SigningKey, create_keys
 from tests.evaluator_tools import AGENT, DOCUMENT, Pacts, Written, call, task
+from tests.http_servers import serving
 
 ISSUER = "0196c9a4-5555-7000-8000-000000000001"
 OTHER = "0196c9a4-5555-7000-8000-000000000002"
@@ -121,11 +121,5 @@ def http_evaluator(answer: Callable[[bytes, dict[str, str]], tuple[int, bytes]])
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as address:
+        yield f"{address}/"

@@ -6,9 +6,11 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any
 from uuid import uuid4
+
+from tests import http_servers
 
 Step = str | list[tuple[str, dict[str, Any]]]
 """What the model says: a text, or the tools that it asks for."""
@@ -38,15 +40,10 @@ def serving(script: Script) -> Iterator[str]:
         def log_message(self, *args: object) -> None:
             return
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}/v1"
-        finally:
-            server.shutdown()
-            thread.join()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    with http_servers.serving(server) as address:
+        yield f"{address}/v1"
 
 
 def _completion(step: Step, model: str) -> dict[str, Any]:

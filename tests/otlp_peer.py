@@ -23,6 +23,7 @@ from evaluator_worker.agents import Memory
 from pactstream import avro
 from pactstream.kafka import topics
 from tests.evaluator_tools import Written, record, task
+from tests.http_servers import serving
 
 
 class Reply(NamedTuple):
@@ -88,16 +89,13 @@ def collecting() -> Iterator[Peer]:
     """A peer that runs while the block does."""
     peer = Peer()
     peer.answering.set()
-    with _Server(("127.0.0.1", 0), type("Bound", (_Handler,), {"peer": peer})) as server:
-        peer.port = server.server_port
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    server = _Server(("127.0.0.1", 0), type("Bound", (_Handler,), {"peer": peer}))
+    peer.port = server.server_port
+    with serving(server):
         try:
             yield peer
         finally:
             peer.answering.set()
-            server.shutdown()
-            thread.join()
 
 
 def partial(rejected: int, message: str) -> Reply:

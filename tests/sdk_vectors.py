@@ -6,9 +6,7 @@ compares. Reports carry ECDSA signatures, which are random, so they are made onc
 
 from __future__ import annotations
 
-import base64
 import json
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -26,15 +24,12 @@ from pactstream.sdk.config import Secret
 from pactstream.sdk.reports import Reports
 from pactstream.sdk.sender import Sender
 from pactstream.sdk.transport import DeliveryFailed, NotNow, Transport, retry_after_seconds
-from pactstream.signing import keys
-from pactstream.signing.jwks import jwks_document
-from pactstream.signing.report import sign_jwt, sign_report
+from tests import report_vectors
 from tests.published_ledger import signer_of
+from tests.report_vectors import NOW
 from tests.sdk_gateway import AGENT, PACT, answer, serving
 
 FOLDER: Final = Path(__file__).parents[1] / "sdk" / "vectors"
-NOW: Final = 1_778_666_400_000_000  # 2026-05-13T10:00:00Z
-ISSUER: Final = "oracle.example"
 ORIGIN: Final = "dev/ledger/0"
 AT = "2026-05-13T10:00:00.000000Z"
 OTHER_AGENT = "0196c9a4-0000-7000-8000-000000000001"
@@ -314,84 +309,6 @@ def checkpoints() -> list[dict[str, Any]]:
     ]
 
 
-def reports() -> dict[str, Any]:
-    """Signed reports and tokens, good and bad, and the error that each raises (null: none)."""
-    with tempfile.TemporaryDirectory() as folder:
-        directory = Path(folder) / "keys"
-        retired = keys.create_keys(directory, "report")
-        current = keys.rotate_keys(
-            directory, "report", now_micros=NOW - 60 * clock.MICROS_PER_SECOND, overlap_seconds=0
-        )
-        strangers = keys.create_keys(Path(folder) / "strangers", "report")
-        jwks = jwks_document([key.public for key in current], keys.load_retired(directory, "report"))
-    report = _report()
-    good, seconds = sign_report(report, current), clock.MICROS_PER_SECOND
-    token = sign_jwt(report, current[0])
-    late, old = report | _times(61), report | _times(-301)
-    header = base64.urlsafe_b64encode(b'{"alg":"none","kid":"x","typ":"JOSE"}').rstrip(b"=").decode()
-    unsigned = report | {"signatures": [{"protected": header, "signature": ""}]}
-    swapped = good | {"signatures": [good["signatures"][0] | {"signature": good["signatures"][1]["signature"]}]}
-    mixed = good | {"signatures": [*good["signatures"], *sign_report(report, strangers)["signatures"]]}
-    cases: list[tuple[str, Any, str | None]] = [
-        ("holds", good, None),
-        ("holds beside a stranger's signatures", mixed, None),
-        ("holds with one signature", good | {"signatures": good["signatures"][1:]}, None),
-        ("was signed before its key was retired", sign_report(report | _times(-120), retired), None),
-        ("a claim was changed", good | {"agentStatus": "paused"}, "ReportSignatureError"),
-        ("a number was changed by one digit", good | {"score": {"composite": 96.01}}, "ReportSignatureError"),
-        ("one signature of two is bad", _spoiled(good), "ReportSignatureError"),
-        ("signed by strangers", sign_report(report, strangers), "ReportSignatureError"),
-        ("signed by a key after it was retired", sign_report(report, retired), "ReportSignatureError"),
-        ("no algorithm", unsigned, "ReportSignatureError"),
-        ("another key's signature", swapped, "ReportSignatureError"),
-        ("another issuer's", sign_report(report | {"issuer": "other.example"}, current), "ReportIssuerError"),
-        ("expired", sign_report(old, current), "ReportExpired"),
-        ("issued in the future", sign_report(late, current), "ReportExpired"),
-        (
-            "valid for two days",
-            sign_report(report | {"expiresAt": clock.to_iso(NOW + 172_800 * seconds)}, current),
-            "ReportExpired",
-        ),
-        ("no signatures", report, "ReportMalformed"),
-        ("an empty list of signatures", report | {"signatures": []}, "ReportMalformed"),
-        ("seventeen signatures", good | {"signatures": good["signatures"][:1] * 17}, "ReportMalformed"),
-        ("not an object", [], "ReportMalformed"),
-    ]
-    text = json.dumps(good)
-    texts = [
-        ("holds, however it is written", json.dumps(good, indent=2, sort_keys=True), None),
-        (
-            "one name twice",
-            text.replace('"agentStatus"', '"agentStatus": "paused", "agentStatus"', 1),
-            "ReportMalformed",
-        ),
-        ("not JSON", text[:-1], "ReportMalformed"),
-    ]
-    tokens = [
-        ("holds", token, None),
-        (
-            "is no report's signature",
-            ".".join((good["signatures"][0]["protected"], token.split(".")[1], token.split(".")[2])),
-            "ReportSignatureError",
-        ),
-        ("expired", sign_jwt(old, current[0]), "ReportExpired"),
-        ("another issuer's", sign_jwt(report | {"issuer": "other.example"}, current[0]), "ReportIssuerError"),
-        ("signed by a stranger", sign_jwt(report, strangers[0]), "ReportSignatureError"),
-        ("two parts", token.rpartition(".")[0], "ReportMalformed"),
-        ("a part that is no base64url", token.replace(".", ".!", 1), "ReportSignatureError"),
-    ]
-    named = [{"name": name, "report": document, "error": error} for name, document, error in cases]
-    return {
-        "issuer": ISSUER,
-        "nowMillis": NOW // 1_000,
-        "jwks": jwks,
-        "reports": named,
-        "texts": [{"name": name, "report": given, "error": error} for name, given, error in texts],
-        "tokens": [{"name": name, "token": given, "error": error} for name, given, error in tokens],
-        "claims": report,
-    }
-
-
 FILES: Final[dict[str, Callable[[], Any]]] = {
     "events.json": events,
     "event_ids.json": event_ids,
@@ -496,37 +413,12 @@ def _stray_bit(text: str) -> str:
     return text[:-2] + alphabet[alphabet.index(text[-2]) + 1] + "="
 
 
-def _times(seconds: int) -> dict[str, str]:
-    issued = NOW + seconds * clock.MICROS_PER_SECOND
-    return {"issuedAt": clock.to_iso(issued), "expiresAt": clock.to_iso(issued + 300 * clock.MICROS_PER_SECOND)}
-
-
-def _report() -> dict[str, Any]:
-    return {
-        "reportId": "0196d2a4-5f3e-7b1c-8a90-3c5d7e9f1b20",
-        "issuer": ISSUER,
-        "agentId": AGENT,
-        "agentStatus": "active",
-        **_times(0),
-        "score": {"composite": 96.0, "small": 1e-7, "large": 1e21, "long": 333333333.3333333, "big": 2.0**60},
-        "violations": [
-            {"paramPath": "destination", "\ufb33": 1, "\U0001f600": 2, "text": "\u20ac\u2028\n\x7f"}
-        ],
-    }
-
-
-def _spoiled(report: dict[str, Any]) -> dict[str, Any]:
-    first, second = report["signatures"]
-    changed = ("A" if second["signature"][0] != "A" else "B") + second["signature"][1:]
-    return report | {"signatures": [first, second | {"signature": changed}]}
-
-
 def main() -> None:
     """Write all of them."""
     FOLDER.mkdir(exist_ok=True)
     for name, make in FILES.items():
         (FOLDER / name).write_text(text_of(make()))
-    (FOLDER / "reports.json").write_text(text_of(reports()))
+    (FOLDER / "reports.json").write_text(text_of(report_vectors.reports()))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +19,7 @@ from pactstream.ledger import merkle
 from pactstream.ledger.tile_reader import TileReader
 from pactstream.signing.jwks import jwks_document
 from pactstream.signing.keys import SigningKey, create_keys
+from tests import http_servers
 from tests.oracle_states import SCORE, violating
 from tests.published_ledger import AGENTS, Published, leaves
 
@@ -76,15 +76,9 @@ def serving(tmp_path: Path) -> Iterator[TestOracle]:
     """The oracle on a port of its own."""
     oracle = TestOracle(create_keys(tmp_path / "issuer", "report"))
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, oracle)) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        oracle.url = f"http://127.0.0.1:{server.server_address[1]}"
-        try:
-            yield oracle
-        finally:
-            server.shutdown()
-            thread.join()
+    with http_servers.serving(ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, oracle))) as address:
+        oracle.url = address
+        yield oracle
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import urllib3
 
 from pactstream.ledger.witness import Witness
+from tests.http_servers import serving
 
 _DEADLINE_SECONDS = 30.0
 _PROGRAM = (sys.executable, "-c", "from pactstream.cli import main; main()", "witness")
@@ -75,11 +75,5 @@ def witness_thread(witness: Witness) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as address:
+        yield address

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +21,7 @@ from playwright.sync_api import Browser, ViewportSize
 
 from pactstream.cli.app import app
 from tests.browsers import DESK, MISSING, PHONE, watch
+from tests.http_servers import serving
 from tests.stack import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -131,12 +131,8 @@ class _Quiet(SimpleHTTPRequestHandler):
 def address(site: Path) -> Iterator[str]:
     """Where the site is served."""
     handler = functools.partial(_Quiet, directory=str(site))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as where:
+        yield where
 
 
 @pytest.mark.skipif(bool(MISSING), reason=MISSING)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -20,6 +18,7 @@ from pactstream.fetch import fetch
 from tests.browsers import MISSING as NO_BROWSER
 from tests.clickhouse_proxy import Proxy
 from tests.console_stack import STRANGER, ConsoleStack
+from tests.http_servers import serving
 from tests.node_tools import MISSING as NO_NODE
 from tests.node_tools import SDK, Conversation, project
 from tests.pipeline import TestAgent, new_agent, rows_of
@@ -167,14 +166,8 @@ class _Files(BaseHTTPRequestHandler):
 @pytest.fixture
 def origin(console: ConsoleStack) -> Iterator[str]:
     """Serves an empty page and the SDK's files at the origin that the gateway knows."""
-    with ThreadingHTTPServer((ports.LOOPBACK, console.page_port), partial(_Files)) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://{ports.LOOPBACK}:{console.page_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(ThreadingHTTPServer((ports.LOOPBACK, console.page_port), _Files)) as address:
+        yield address
 
 
 IN_PAGE = """

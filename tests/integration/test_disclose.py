@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
 from pactstream.signing.keys import create_keys
 from tests.cli_tools import Run, runner
+from tests.http_servers import serving
 from tests.sealer_stack import Setup, build, environment, fill
 from tests.sealer_tools import event_id
 from tests.stack import ClickHouseAddress
@@ -42,13 +42,8 @@ def oracle(setup: Setup, tmp_path: Path) -> Iterator[str]:
     (site / ".well-known" / "jwks.json").write_text(
         json.dumps({"keys": [key.public.members() for key in keys]})
     )
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(site)))
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(site)))) as address:
+        yield address
 
 
 def test_from_the_operator_to_the_counterparty(

@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -31,6 +30,7 @@ from pactstream.signing import compact
 from pactstream.webhooks import signature
 from tests.evaluator_tools import AGENT, DOCUMENT, PACT, call
 from tests.external_tools import ISSUER, OTHER
+from tests.http_servers import serving
 from tests.kafka_tools import create_topics, produce, read_all
 from tests.sealer_stack import running
 from tests.stack import eventually
@@ -52,14 +52,8 @@ def service(directory: Path) -> Iterator[str]:
     (directory / "evaluator_service.py").write_text(SERVICE)
     made = runpy.run_path(str(directory / "evaluator_service.py"))
     made["Evaluator"].log_message = lambda *_: None
-    with made["server"](0) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(made["server"](0)) as address:
+        yield f"{address}/"
 
 
 def leaves(settings: ExternalSettings) -> list[Leaf]:

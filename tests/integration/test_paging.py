@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ import pytest
 from pactstream import atlas, clock
 from pactstream.devstack.services import PAGING
 from pactstream.webhooks import signature
+from tests.http_servers import serving
 from tests.paging_stack import ROUTE, Stack, running
 from tests.stack import ClickHouseAddress, eventually
 
@@ -53,13 +53,9 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     made = Receiver()
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, made)) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        made.url = f"http://127.0.0.1:{server.server_address[1]}"
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, made))) as address:
+        made.url = address
         yield made
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

@@ -36,6 +36,7 @@ from pactstream.webhooks import signature
 from pactstream.webhooks.deliverer import Deliverer, Plan
 from pactstream.webhooks.records import KINDS, Delivery, Subscription, SubscriptionBook
 from pactstream.webhooks.sender import Sender
+from tests.http_servers import serving
 from tests.kafka_tools import create_topics, produce, read_all
 from tests.oracle_process import free_port, variables
 from tests.stack import eventually
@@ -82,14 +83,10 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     made = Receiver()
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, made)) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        made.url = f"http://127.0.0.1:{server.server_address[1]}"
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, made))) as address:
+        made.url = address
         yield made
         made.hold.set()
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

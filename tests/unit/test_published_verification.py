@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -32,6 +31,7 @@ from pactstream.ledger.verification import Verification, source
 from pactstream.signing.jwks import jwks_document
 from pactstream.signing.keys import create_keys
 from pactstream.signing.report import sign_report
+from tests.http_servers import serving
 from tests.published_ledger import AGENTS, Published, changed, leaves, published, relinked, write
 
 LEAVES = leaves(300)
@@ -58,14 +58,8 @@ def served(directory: Path) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(directory))) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(directory)))) as address:
+        yield address
 
 
 class Place:
@@ -244,18 +238,12 @@ class _Failing(SimpleHTTPRequestHandler):
 
 
 def test_answers_that_say_nothing() -> None:
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Failing) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        fetch = source(f"http://127.0.0.1:{server.server_port}")
-        try:
-            with pytest.raises(Fatal, match="forbidden answers 403"):
-                fetch("forbidden")
-            with pytest.raises(Fatal, match="is longer than"):
-                fetch("long")
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), _Failing)) as address:
+        fetch = source(address)
+        with pytest.raises(Fatal, match="forbidden answers 403"):
+            fetch("forbidden")
+        with pytest.raises(Fatal, match="is longer than"):
+            fetch("long")
 
 
 # --- the command line ---

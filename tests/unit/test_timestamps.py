@@ -7,13 +7,13 @@ import subprocess
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
 from pactstream.errors import Fatal, InvalidInput
 from pactstream.ledger.timestamps import Authority, check, stamp
 from tests.cli_tools import runner
+from tests.http_servers import serving
 from tests.published_ledger import leaves, published, write
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the stamps")
@@ -123,13 +123,8 @@ def tsa(authority: Authority) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
             """Say nothing."""
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(HTTPServer(("127.0.0.1", 0), Handler)) as address:
+        yield address
 
 
 def test_from_the_command_line(

@@ -6,7 +6,6 @@ import logging
 import re
 import socket
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -18,6 +17,7 @@ from pactstream.ledger.merkle import MemoryTree
 from pactstream.ledger.note import Checkpoint, NoteError, NoteSigner
 from pactstream.ledger.witness import Witness
 from pactstream.ledger.witness_client import Cosigners, QuorumMissed, Reply, WitnessAddress, http_send
+from tests.http_servers import serving
 
 LOG = NoteSigner("dev/ledger/0", Ed25519PrivateKey.from_private_bytes(bytes(32)))
 TREE = MemoryTree(merkle.leaf_hash(b"%d" % number) for number in range(40))
@@ -167,14 +167,8 @@ class _Echo(BaseHTTPRequestHandler):
 
 
 def test_over_http() -> None:
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Echo) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            reply = http_send(5.0)(f"http://127.0.0.1:{server.server_port}/add-checkpoint", b"9\n")
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), _Echo)) as address:
+        reply = http_send(5.0)(f"{address}/add-checkpoint", b"9\n")
     assert reply == Reply(409, b"9\n")
 
 
