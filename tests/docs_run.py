@@ -41,9 +41,11 @@ MORE: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "trust decide": {"--url": ("https://oracle.example",)},
 }
 """Options that this demo needs beside those of the page."""
-_SESSIONS = (
-    "SELECT DISTINCT session_id FROM room_events WHERE agent_id = {agent:UUID} ORDER BY session_id LIMIT 1"
-)
+_OTHER_SESSION = """
+SELECT DISTINCT session_id FROM room_events WHERE agent_id = {agent:UUID} AND session_id != ''
+AND session_id NOT IN (SELECT session_id FROM room_events WHERE event_id = {event:UUID}) LIMIT 1
+"""
+"""One that the pages can erase, and still have the event of their examples."""
 
 
 @dataclass
@@ -94,7 +96,7 @@ class Reader:
         }.items():
             (self.folder / name).write_bytes(content)
         with ClickHouse(ClickHouseSettings()) as database:
-            ((session,),) = database.rows(_SESSIONS, {"agent": atlas.AGENT_ID})
+            ((session,),) = database.rows(_OTHER_SESSION, {"agent": atlas.AGENT_ID, "event": violation})
         self.words = {
             "AGENT": atlas.AGENT_ID,
             "$AGENT": atlas.AGENT_ID,
