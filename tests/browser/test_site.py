@@ -166,7 +166,7 @@ def test_the_search_finds(chromium_browser: Browser, address: str) -> None:
         box.press_sequentially("cosignature")
 
         def found() -> bool:
-            # The theme listens to keys that are let go, and not before its script is there: the next one counts.
+            # The theme listens to keys that are let go, once its script is there: the next one counts.
             box.press("End")
             return results.count() > 0
 
