@@ -48,6 +48,8 @@ class Verification:
     policy: Policy = NO_WITNESSES
     since: Mapping[str, Seen] = field(default_factory=dict)
     on_progress: Callable[[str, int, int], None] = lambda origin, done, total: None
+    on_leaf: Callable[[str, int, bytes], None] = lambda origin, index, entry: None
+    """Called with each log's leaves, in order: what stands there if the run finds no fault in that log."""
 
     def run(self) -> list[Result]:
         """Verify every log, and remember those without faults.
@@ -80,6 +82,7 @@ class Verification:
             seen=pin.seen if pin else None,
             since=self.since.get(origin),
             on_progress=lambda done, total: self.on_progress(origin, done, total),
+            on_leaf=lambda index, entry: self.on_leaf(origin, index, entry),
         ).run()
         if not result.faults:
             self.book.put(make_pin(self.url, trusted, result))

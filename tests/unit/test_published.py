@@ -354,6 +354,19 @@ def test_only_what_came_after_is_read() -> None:
     assert result.heads == verify(honest()).heads
 
 
+@pytest.mark.parametrize(("since", "first"), [(None, 0), (PIN, 610)])
+def test_whoever_asks_is_handed_each_leaf(since: Seen | None, first: int) -> None:
+    log, handed = honest(), list[tuple[int, bytes]]()
+    LogVerification(
+        ORIGIN,
+        [log.signer.verifier],
+        log.log_fetch,
+        since=since,
+        on_leaf=lambda index, entry: handed.append((index, entry)),
+    ).run()
+    assert handed == list(enumerate(LEAVES))[first:]
+
+
 def test_agents_heads_link_across_the_start() -> None:
     """A leaf removed after the start is found, and one just at the start only with the agents' heads."""
     late = published([*LEAVES[:650], *LEAVES[651:]], CUTS)
