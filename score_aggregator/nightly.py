@@ -22,14 +22,15 @@ from pactstream import clock, logs, metrics, settings, worker
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.errors import PactstreamError
 from pactstream.kafka.sessions import run_sessions
+from pactstream.scores import attested
+from pactstream.scores.attested import Attested
 from pactstream.scores.dimensions import WINDOW_DAYS
-from score_aggregator import attested, regression, table
-from score_aggregator.attested import Attested
-from score_aggregator.dimensions import Evidence, TenantDay
-from score_aggregator.evidence import Counts
-from score_aggregator.formula import score
+from pactstream.scores.evidence import Counts
+from pactstream.scores.findings import Evidence, TenantDay
+from pactstream.scores.formula import score
+from pactstream.scores.tally import DAY_MICROS, TOTALS, Totals, record
+from score_aggregator import regression, table
 from score_aggregator.queries import sql
-from score_aggregator.tally import DAY_MICROS, TOTALS, Totals, record
 
 GROUP: Final = "score-nightly"
 _AT_ONCE: Final = 1_000

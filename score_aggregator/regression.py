@@ -8,8 +8,8 @@ from typing import Any, Final
 from pactstream import clock
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.scores.dimensions import WEIGHTS
+from pactstream.scores.tally import DAY_MICROS
 from score_aggregator.queries import sql
-from score_aggregator.tally import DAY_MICROS
 
 POINTS: Final = 5.0
 _MICROS: Final = 1_000_000

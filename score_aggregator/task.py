@@ -8,8 +8,8 @@ from pactstream import avro, clock
 from pactstream.errors import InvalidInput
 from pactstream.kafka import topics
 from pactstream.kafka.records import Emit, Record, Task
-from score_aggregator.leaves import parse_leaves
-from score_aggregator.tally import Tally
+from pactstream.scores.leaves import parse_leaves
+from score_aggregator.state import AgentState
 
 OPEN_AGENTS: Final = 2_000
 """So many agents' days are held ready; those of others are packed until something of theirs arrives."""
@@ -20,21 +20,21 @@ class ScoreTask(Task):
 
     def __init__(self, partition: int) -> None:
         self._partition = partition
-        self._tallies: dict[str, Tally] = {}
+        self._agents: dict[str, AgentState] = {}
         self._open: dict[str, None] = {}  # the agents whose days are not packed, the longest unmoved first
         self._changed: set[str] = set()
 
     def restore(self, key: bytes, value: bytes | None) -> None:
         """Take one changelog record: `<agent>` for its totals, `<agent>/<day>/<tenant>` for a day."""
         agent_id, _, rest = key.decode().partition("/")
-        tally = self._tallies.setdefault(agent_id, Tally(agent_id))
+        agent = self._agents.setdefault(agent_id, AgentState(agent_id))
         if rest:
             day, _, tenant = rest.partition("/")
-            tally.restore_day((int(day), tenant), value)
+            agent.restore_day((int(day), tenant), value)
         elif value is None:
-            del self._tallies[agent_id]
+            del self._agents[agent_id]
         else:
-            tally.restore_totals(value)
+            agent.restore_totals(value)
 
     def process(self, record: Record, emit: Emit) -> int:
         """Count one batch.
@@ -47,9 +47,9 @@ class ScoreTask(Task):
         if record.key != agent_id.encode():
             raise InvalidInput("the record's key is not the batch's agent: its order would not hold")
         leaves = parse_leaves(batch)
-        tally = self._tallies.get(agent_id) or Tally(agent_id)
-        if tally.add(leaves, batch["tenant_pseudonym"], batch["received_at_micros"]):
-            self._tallies[agent_id] = tally
+        agent = self._agents.get(agent_id) or AgentState(agent_id)
+        if agent.add(leaves, batch["tenant_pseudonym"], batch["received_at_micros"]):
+            self._agents[agent_id] = agent
             self._changed.add(agent_id)
         return len(leaves)
 
@@ -57,11 +57,11 @@ class ScoreTask(Task):
         """Write the scores that changed, and the state they rest on: once a transaction."""
         now = clock.now_micros()
         for agent_id in sorted(self._changed):
-            tally = self._tallies[agent_id]
+            agent = self._agents[agent_id]
             # In the source's partition: whoever holds it finds its agents there when it restores.
-            emit(topics.SCORES, agent_id.encode(), tally.encode_score(now), partition=self._partition)
-            self._log(emit, agent_id, tally.encode_totals())
-            for (day, tenant), value in tally.drain(now):
+            emit(topics.SCORES, agent_id.encode(), agent.encode_score(now), partition=self._partition)
+            self._log(emit, agent_id, agent.encode_totals())
+            for (day, tenant), value in agent.drain(now):
                 self._log(emit, f"{agent_id}/{day}/{tenant}", value)
             self._open.pop(agent_id, None)
             self._open[agent_id] = None
@@ -69,7 +69,7 @@ class ScoreTask(Task):
         while len(self._open) > OPEN_AGENTS:
             unmoved = next(iter(self._open))
             del self._open[unmoved]
-            self._tallies[unmoved].pack()
+            self._agents[unmoved].pack()
 
     def _log(self, emit: Emit, key: str, value: bytes | None) -> None:
         emit(topics.AGGREGATOR_STATE, key.encode(), value, partition=self._partition)

@@ -13,9 +13,9 @@ from pactstream import avro, clock
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.ledger import merkle
 from pactstream.ledger.note import Checkpoint, NoteSigner, sign_checkpoint
+from pactstream.scores.leaves import CountedLeaf, parse_leaves
 from score_aggregator import table
-from score_aggregator.leaves import CountedLeaf, parse_leaves
-from score_aggregator.tally import Tally
+from score_aggregator.state import AgentState
 
 ATLAS = UUID("76cf31d6-ffe3-4a5c-8748-021114aa8066")
 DEPLOYMENT = "test.local"
@@ -76,10 +76,10 @@ class History:
     sequence: int = 0
     tree_size: int = 0
     segments: int = 0
-    tally: Tally = field(init=False)
+    counted: AgentState = field(init=False)
 
     def __post_init__(self) -> None:
-        self.tally = Tally(str(self.agent))
+        self.counted = AgentState(str(self.agent))
 
     def tell(self, events: Iterable[Told], *, seal: bool = True, score: bool = True) -> None:
         """Add events, a second apart; optionally without the checkpoint or the score."""
@@ -109,7 +109,7 @@ class History:
 
     def write_score(self) -> None:
         """The score over everything written."""
-        table.insert(self.database, [avro.decode_as("Score", self.tally.encode_score(self.now_micros))])
+        table.insert(self.database, [avro.decode_as("Score", self.counted.encode_score(self.now_micros))])
 
     def _write_leaves(self, told: Sequence[Told]) -> None:
         rows = []
@@ -117,7 +117,7 @@ class History:
             self.sequence += 1
             self.now_micros += clock.MICROS_PER_SECOND
             rows.append(self._row(one))
-            self.tally.add([_counted(one, self.sequence)], "tenant-1", self.now_micros)
+            self.counted.add([_counted(one, self.sequence)], "tenant-1", self.now_micros)
         self.database.insert("room_events", _COLUMNS, rows)
 
     def _row(self, one: Told) -> tuple[object, ...]:

@@ -10,9 +10,9 @@ from typing import Any
 from pactstream import avro
 from pactstream.kafka import topics
 from pactstream.kafka.records import Record
-from score_aggregator.formula import Scored
-from score_aggregator.leaves import parse_leaves
-from score_aggregator.tally import DAY_MICROS, Tally
+from pactstream.scores.formula import Scored
+from pactstream.scores.leaves import parse_leaves
+from pactstream.scores.tally import DAY_MICROS, Tally
 
 AGENT = "76cf31d6-ffe3-4a5c-8748-021114aa8066"
 OTHER = "00000000-0000-4000-8000-000000000001"
@@ -95,7 +95,7 @@ class Life:
     """An agent's life, told hour by hour."""
 
     def __init__(self) -> None:
-        self.tally = Tally(AGENT)
+        self.tally = Tally()
         self._sequence = 0
 
     def tell(self, *leaves: dict[str, Any], at: int = NOON, tenant: str = "p") -> Life:

@@ -25,9 +25,9 @@ from pactstream.kafka.disk_store import Mark, Origin, _decode_mark, _encode_mark
 from pactstream.ledger import merkle
 from pactstream.pacts import Claim, PactState
 from pactstream.pacts.figures import Share
+from pactstream.scores.evidence import Day
 from pactstream.webhooks.records import Told, decode_told
-from score_aggregator.evidence import Day
-from score_aggregator.tally import Tally
+from score_aggregator.state import AgentState
 from score_aggregator.task import ScoreTask
 from tests import anomaly_tools, behaviour_tools, pact_calls, score_tools
 from tests.evaluator_tools import AGENT, HOUR, PACT, Pacts, Written, call, record, task
@@ -156,9 +156,9 @@ def _condition(kept: Kept) -> bytes:
 
 
 def _totals(kept: Kept) -> bytes:
-    tally = Tally(AGENT)
-    tally.restore_totals(kept.value)
-    return tally.encode_totals()
+    agent = AgentState(AGENT)
+    agent.restore_totals(kept.value)
+    return agent.encode_totals()
 
 
 def _anomaly(kept: Kept) -> bytes:

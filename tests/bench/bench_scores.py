@@ -19,11 +19,11 @@ from pactstream import avro, clock
 from pactstream.clickhouse import migrate
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.kafka.records import Headers, Record
+from pactstream.scores.leaves import parse_leaves
+from pactstream.scores.tally import DAY_MICROS
 from pactstream.settings import ClickHouseSettings
 from score_aggregator import nightly
-from score_aggregator.leaves import parse_leaves
 from score_aggregator.queries import sql
-from score_aggregator.tally import DAY_MICROS
 from score_aggregator.task import ScoreTask
 from tests.score_tools import HOUR, KEPT, TODAY, batch, call
 from tests.stack import ClickHouseAddress, choose_mode, docker_answers, running

@@ -15,11 +15,11 @@ from pactstream.clickhouse import migrate
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.errors import Retryable
 from pactstream.kafka import topics
+from pactstream.scores.leaves import parse_leaves
 from score_aggregator import table, wiring
-from score_aggregator.leaves import parse_leaves
 from score_aggregator.projector import projector
 from score_aggregator.settings import AggregatorSettings
-from score_aggregator.tally import Tally
+from score_aggregator.state import AgentState
 from tests.kafka_tools import create_topics, produce, read_all
 from tests.score_tools import AGENT, BROKEN, KEPT, NOON, OTHER, atlas, batch, call
 from tests.stack import ClickHouseAddress, eventually
@@ -147,7 +147,7 @@ def test_an_older_score_after_a_newer_changes_nothing(
 
 
 def score_after(count: int) -> bytes:
-    tally = Tally(AGENT)
+    agent = AgentState(AGENT)
     value = batch(1, [call(KEPT)] * count).value
-    tally.add(parse_leaves(avro.decode_as("EvaluatedBatch", value)), "p", 1_000)
-    return tally.encode_score(NOON + count)
+    agent.add(parse_leaves(avro.decode_as("EvaluatedBatch", value)), "p", 1_000)
+    return agent.encode_score(NOON + count)

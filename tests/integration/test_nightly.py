@@ -17,13 +17,14 @@ from pactstream.clickhouse.client import ClickHouse
 from pactstream.clickhouse.ledger_rows import LEAF_COLUMNS, leaf_columns
 from pactstream.ledger import merkle
 from pactstream.ledger.leaf import parse_leaf
+from pactstream.scores.evidence import LATENCY_EDGES
+from pactstream.scores.leaves import parse_leaves
+from pactstream.scores.statistics import HALF_LIFE_DAYS
+from pactstream.scores.tally import DAY_MICROS, record
 from pactstream.settings import ClickHouseSettings
 from score_aggregator import nightly, table
-from score_aggregator.evidence import LATENCY_EDGES
-from score_aggregator.leaves import parse_leaves
 from score_aggregator.queries import sql
-from score_aggregator.statistics import HALF_LIFE_DAYS
-from score_aggregator.tally import DAY_MICROS, Tally, record
+from score_aggregator.state import AgentState
 from tests.evaluator_tools import AGENT, DOCUMENT, PACT, Pacts, Written
 from tests.evaluator_tools import record as source
 from tests.evaluator_tools import task as evaluator
@@ -55,7 +56,7 @@ class Ledger:
     """Judges one agent's events with the real evaluator, into the real table and into a live tally."""
 
     def __init__(self, database: ClickHouse) -> None:
-        self.tally = Tally(AGENT)
+        self.counted = AgentState(AGENT)
         self._evaluator = evaluator(pacts=Pacts(*DOCUMENTS))
         self._database = database
         self._leaves = 0
@@ -69,7 +70,7 @@ class Ledger:
         self._evaluator.process(type(given)(given.topic, 3, self._leaves, given.key, value), written)
         for _, evaluated in written.of("telemetry.evaluated"):
             judged = avro.decode_as("EvaluatedBatch", evaluated)
-            self.tally.add(parse_leaves(judged), tenant, at)
+            self.counted.add(parse_leaves(judged), tenant, at)
             for event in judged["events"]:
                 leaf = event["leaf"]
                 columns = leaf_columns(parse_leaf(leaf))
@@ -157,7 +158,7 @@ def test_sql_over_the_ledger_and_the_live_score_agree(database: ClickHouse, seed
         signed = event(number + n, type="attestation", attestation=leaf["attestation"], session_id=ISSUER)
         ledger.take(signed, at=MIDNIGHT - HOUR)
     ledger.write()
-    live = record(AGENT, ledger.tally.totals, ledger.tally.score(MIDNIGHT))
+    live = record(AGENT, ledger.counted.tally.totals, ledger.counted.tally.score(MIDNIGHT))
     (night,) = by_agent(database).values()
     assert close(live, night)
     scores = {one["name"]: one["score"] for one in night["dimension_scores"]}
@@ -243,7 +244,7 @@ def test_a_fall_is_recorded_with_what_made_it(database: ClickHouse) -> None:
     assert dict(parts)["accuracy"] == 0
     safety = [what for dimension, what, _ in events if dimension == "safety"]
     assert safety == ["critical violation by transfer_funds"] * 5
-    assert max(sequence for *_, sequence in events) == ledger.tally.totals.through_sequence - 1
+    assert max(sequence for *_, sequence in events) == ledger.counted.tally.totals.through_sequence - 1
 
 
 def test_nobody_is_reported_twice_for_one_fall(database: ClickHouse) -> None:
@@ -267,6 +268,6 @@ def test_live_and_nightly_rows_stand_side_by_side(database: ClickHouse) -> None:
     ledger.take(*[chance_event(chance, n) for n in range(50)], at=MIDNIGHT - HOUR)
     ledger.write()
     nightly.run(database, TODAY)
-    table.insert(database, [avro.decode_as("Score", ledger.tally.encode_score(MIDNIGHT + HOUR))])
+    table.insert(database, [avro.decode_as("Score", ledger.counted.encode_score(MIDNIGHT + HOUR))])
     rows = database.rows("SELECT nightly, toUInt16(day) FROM scores FINAL ORDER BY nightly")
     assert rows == [(False, TODAY), (True, TODAY)]

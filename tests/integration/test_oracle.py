@@ -35,7 +35,7 @@ from pactstream.scores.dimensions import METHOD, WEIGHTS
 from pactstream.settings import environment
 from pactstream.signing.report import verify_report
 from score_aggregator import table
-from score_aggregator.tally import Tally
+from score_aggregator.state import AgentState
 from tests.asgi import ask
 from tests.kafka_tools import produce
 from tests.oracle_process import oracle, prepared, variables
@@ -66,7 +66,7 @@ def test_atlas_is_reported_in_full_and_verifies(settings: OracleSettings, databa
     app = create_app(wiring.build(settings, database, FakeStandings(), FakeKeys()))
     answer, jwks = ask(app, TRUST), ask(app, "/.well-known/jwks.json").json()
     report = verify_report(answer.content, jwks, issuer=DEPLOYMENT, now_micros=clock.now_micros())
-    assert report["score"]["composite"] == history.tally.score(history.now_micros).composite
+    assert report["score"]["composite"] == history.counted.tally.score(history.now_micros).composite
     assert report["pactCompliance"] == {
         "bound": 25,
         "valid": 24,
@@ -127,7 +127,7 @@ def test_the_latest_day_counts_and_a_repeated_score_does_not(
 
 
 def scored(through_sequence: int, computed_at_micros: int, points: int) -> dict[str, Any]:
-    score = avro.decode_as("Score", Tally(str(ATLAS)).encode_score(0))
+    score = avro.decode_as("Score", AgentState(str(ATLAS)).encode_score(0))
     return score | {
         "through_sequence": through_sequence,
         "computed_at_micros": computed_at_micros,
@@ -216,7 +216,7 @@ def test_nightly_scores_are_the_history(settings: OracleSettings, database: Clic
     history.tell(atlas_day())
     store = Store(database)
     assert asyncio.run(store.history(ATLAS, 90)) == []
-    score = avro.decode_as("Score", history.tally.encode_score(history.now_micros))
+    score = avro.decode_as("Score", history.counted.encode_score(history.now_micros))
     table.insert_nightly(database, [score])
     (night,) = asyncio.run(store.history(ATLAS, 90))
     assert (night.through_sequence, night.method) == (40, METHOD)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from score_aggregator.evidence import Day
-from score_aggregator.leaves import CountedLeaf, Objectives, Verdict
-from score_aggregator.statistics import Units, decay, estimate
+from pactstream.scores.evidence import Day
+from pactstream.scores.leaves import CountedLeaf, Objectives, Verdict
+from pactstream.scores.statistics import Units, decay, estimate
 
 AMOUNT = st.floats(0, 1e6)
 

@@ -14,8 +14,7 @@ from joserfc.jwk import ECKey, OKPKey
 
 from pactstream import avro, clock
 from pactstream.kafka import topics
-from pactstream.scores import attestation
-from score_aggregator import attested
+from pactstream.scores import attestation, attested
 from tests.evaluator_tools import Written, task
 from tests.evaluator_tools import record as given
 from tests.gateway_tools import ACME, ATLAS, OTHER, STRANGER, TestGateway, make_gateway

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from pactstream.scores.dimensions import TIERS, WEIGHTS, WINDOW_DAYS
-from score_aggregator.dimensions import FAILURES_A_DAY
-from score_aggregator.evidence import LATENCY_EDGES, SAMPLED_SESSIONS, Day
-from score_aggregator.formula import MIN_COVERED_WEIGHT, tier_of
-from score_aggregator.statistics import HALF_LIFE_DAYS, TENANT_UNITS, Units, estimate
-from score_aggregator.tally import DAY_MICROS
+from pactstream.scores.evidence import LATENCY_EDGES, SAMPLED_SESSIONS, Day
+from pactstream.scores.findings import FAILURES_A_DAY
+from pactstream.scores.formula import MIN_COVERED_WEIGHT, tier_of
+from pactstream.scores.statistics import HALF_LIFE_DAYS, TENANT_UNITS, Units, estimate
+from pactstream.scores.tally import DAY_MICROS
 from tests.score_tools import KEPT, NOON, SECOND, TODAY, Life, aims, atlas, attests, call
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from score_aggregator.dimensions import FAILURES_A_DAY
-from score_aggregator.statistics import TENANT_UNITS
-from score_aggregator.tally import DAY_MICROS
+from pactstream.scores.findings import FAILURES_A_DAY
+from pactstream.scores.statistics import TENANT_UNITS
+from pactstream.scores.tally import DAY_MICROS
 from tests.score_tools import (
     BROKEN,
     HOUR,

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pactstream import clock
 from pactstream.errors import Retryable
 from pactstream.scores.dimensions import WEIGHTS
+from pactstream.scores.tally import DAY_MICROS
 from score_aggregator import nightly, regression
-from score_aggregator.tally import DAY_MICROS
 from tests.score_tools import HOUR, TODAY
 
 SCORES = st.lists(st.none() | st.floats(0, 100), min_size=12, max_size=12).filter(

@@ -11,8 +11,8 @@ from pactstream.errors import InvalidInput
 from pactstream.kafka import topics
 from pactstream.kafka.records import Headers, Record
 from pactstream.scores.dimensions import WINDOW_DAYS
+from pactstream.scores.tally import DAY_MICROS
 from score_aggregator.projector import newest
-from score_aggregator.tally import DAY_MICROS
 from score_aggregator.task import ScoreTask
 from tests.score_tools import AGENT, BROKEN, KEPT, NOON, OTHER, TODAY, UNBOUND, atlas, attests, batch, call
 

@@ -12,10 +12,10 @@ from typing import Final, NamedTuple
 
 from pactstream import clock
 from pactstream.scores.attestation import Accuracy, Bond, Security
+from pactstream.scores.attested import Held
 from pactstream.scores.dimensions import WINDOW_DAYS, Dimension
-from score_aggregator.attested import Held
-from score_aggregator.evidence import LATENCY_EDGES, Calibration, Counts
-from score_aggregator.statistics import NONE, TENANT_UNITS, Estimate, Units, decay, estimate
+from pactstream.scores.evidence import LATENCY_EDGES, Calibration, Counts
+from pactstream.scores.statistics import NONE, TENANT_UNITS, Estimate, Units, decay, estimate
 
 FAILURE_WEIGHT: Final = 3
 """What went wrong weighs as three slots of what went well."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from pactstream import clock
+from pactstream.scores.attested import claim_json
 from pactstream.scores.dimensions import METHOD, TIERS, WEIGHTS, Dimension, Tier
-from score_aggregator.attested import claim_json
-from score_aggregator.dimensions import FROM_ATTESTATIONS, Evidence, Finding, findings
+from pactstream.scores.findings import FROM_ATTESTATIONS, Evidence, Finding, findings
 
 MIN_COVERED_WEIGHT: Final = 33
 """Less makes no composite: neither attestations alone (30) do, nor does telemetry without a pact."""

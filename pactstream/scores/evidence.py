@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any, Final, NamedTuple, TypeAlias
 from zlib import crc32
 
-from score_aggregator.leaves import CountedLeaf
+from pactstream.scores.leaves import CountedLeaf
 
 HOURS: Final = 24
 BOUND_STRATA: Final = 13
