@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import json
 import secrets
 import socket
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,18 +15,43 @@ from pactstream.devstack.errors import PortInUse
 
 LOOPBACK = "127.0.0.1"
 _FREE_PORTS = range(20_000, 32_000)
+_MAX_RESERVED = 500
+_reserved: deque[socket.socket] = deque()
 
 
 def free_port() -> int:
     """A port that nothing listens on now.
 
     Taken below the range from which systems choose the near end of outgoing connections (Linux: 32768 and up),
-    so that no client of ours sits on it before the server it is meant for does.
+    so that no client of ours sits on it before the server it is meant for does. While this process lives, no
+    process that asks here gets it again, though its server may take long to start.
     """
     while True:
         port = _FREE_PORTS.start + secrets.randbelow(len(_FREE_PORTS))
-        if _is_free(port):
+        if _is_free(port) and _reserve(port):
             return port
+
+
+def _reserve(port: int) -> bool:
+    """Mark the port as given away, by UDP's port of that number, which nobody here needs; False if it is."""
+    mark = socket.socket(type=socket.SOCK_DGRAM)
+    try:
+        mark.bind((LOOPBACK, port))
+    except OSError as error:
+        mark.close()
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return False
+    _reserved.append(mark)
+    if len(_reserved) > _MAX_RESERVED:
+        _reserved.popleft().close()  # its server has started long ago
+    return True
+
+
+@atexit.register
+def _release() -> None:
+    while _reserved:
+        _reserved.pop().close()
 
 
 def check_free(wanted: Mapping[str, int]) -> None:
