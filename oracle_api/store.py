@@ -28,12 +28,9 @@ from oracle_api.state import (
 from pactstream import clock
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.errors import Fatal, PactstreamError
+from pactstream.scores.claims import CLAIM_CHARS, LISTED_ATTESTATIONS, LISTED_VIOLATIONS, RECENT_VIOLATIONS
 
-RECENT_VIOLATIONS = 20
-# An agent chooses its tools' names and its pacts' paths: with these its report is never too long to be signed.
-LISTED_VIOLATIONS = 5
-LISTED_ATTESTATIONS = 10
-CLAIM_CHARS = 400
+# As the limits of `scores.claims`: a long path makes no report too long.
 PATH_CHARS = 80
 
 _THREADS = 16

@@ -28,6 +28,7 @@ from pactstream.cli import (
     timestamp,
     trust,
     verify,
+    verify_agent,
     witness,
 )
 from pactstream.errors import InvalidInput, PactstreamError
@@ -49,6 +50,7 @@ plan.register(app)
 app.command()(erase.erase)
 app.command()(mcp.mcp)
 app.command()(disclose.disclose)
+verify.app.command("agent")(verify_agent.agent)
 verify.app.command("disclosure")(disclose.verify)
 ledger.app.command("timestamp")(timestamp.timestamp)
 verify.app.command("timestamp")(timestamp.verify)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
-from urllib.parse import urlsplit
-from uuid import UUID
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -15,17 +13,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from pactstream.cli import output
 from pactstream.errors import Fatal, InvalidInput
-from pactstream.ledger import files, merkle
+from pactstream.ledger import files
 from pactstream.ledger.cosignature import CosignatureVerifier, Policy
 from pactstream.ledger.leaf import parse_leaf
 from pactstream.ledger.log_keys import parse_keys
 from pactstream.ledger.note import Checkpoint, NoteError, parse_note
 from pactstream.ledger.pins import PinBook
 from pactstream.ledger.published import Result, Seen
-from pactstream.ledger.tile_reader import TileReader
-from pactstream.ledger.tiles import Missing
 from pactstream.ledger.tlog_proof import TlogProof
 from pactstream.ledger.verification import Verification, source
+
+OnLeaf = Callable[[str, int, bytes], None]
 
 app = typer.Typer(no_args_is_help=True, help="Check a published ledger without access to its operator.")
 
@@ -56,12 +54,12 @@ State = Annotated[
     Path | None,
     typer.Option(help="Where it remembers what it saw.", file_okay=False, envvar="PACTSTREAM_VERIFY_STATE"),
 ]
-_DEFAULT_URL = "http://127.0.0.1:8090"
+DEFAULT_URL = "http://127.0.0.1:8090"
 
 
 @app.command()
 def ledger(
-    url: Url = _DEFAULT_URL,
+    url: Url = DEFAULT_URL,
     since: Annotated[
         str | None,
         typer.Option(help="A file with a checkpoint that you trust, or `last`: verify only what came after."),
@@ -75,43 +73,9 @@ def ledger(
 
     Names the first leaf at fault, and refuses a log that was rolled back or forked since the last run.
     """
-    results = _verify(url, keys, _policy(witness, quorum), state, since)
+    results = run(url, keys, policy_of(witness, quorum), state, since)
     _show(results)
-    _raise_for(results)
-
-
-@app.command()
-def agent(
-    agent: Annotated[str, typer.Argument(help="The agent's id (UUID).")],
-    url: Url = _DEFAULT_URL,
-    keys: Keys = None,
-    witness: Witnesses = None,
-    quorum: Quorum = None,
-    state: State = None,
-    issuer: Annotated[
-        str | None, typer.Option(help="Who must have issued its report; by default the oracle's host.")
-    ] = None,
-) -> None:
-    """Check that an agent's history is whole: every leaf from its first, in one log, up to its signed report.
-
-    Any of the logs could hide a leaf of it: so all are verified.
-    """
-    try:
-        agent_id = str(UUID(agent))
-    except ValueError:
-        raise Fatal(f"{agent!r} is not an agent id (UUID)") from None
-    report = _report_head(url, agent_id, issuer)  # first, so that the checkpoint is not older than the report
-    results = _verify(url, keys, _policy(witness, quorum), state, None)
-    _raise_for(results)
-    homes = [one for one in results if one.heads and agent_id in one.heads]
-    if len(homes) != 1:
-        where = ", ".join(one.origin for one in homes) or "none"
-        raise InvalidInput(f"an agent's history is in one log; that of {agent_id} is in: {where}")
-    (home,) = homes
-    head = (home.heads or {})[agent_id]
-    typer.echo(f"{agent_id}: {head.sequence} leaves in {home.origin}, none missing, none changed")
-    typer.echo(f"latest leaf {head.leaf_hash.hex()}")
-    typer.echo(_compare(report, agent_id, home, url))
+    raise_for(results)
 
 
 @app.command()
@@ -132,13 +96,26 @@ def proof(
     if known is None:
         raise InvalidInput(f"{keys} has no key of {output.printable(origin)}")
     leaf = parse_leaf(parsed.extra)
-    cosigned = parsed.verify(parsed.extra, origin, known, _policy(witness, quorum))
+    cosigned = parsed.verify(parsed.extra, origin, known, policy_of(witness, quorum))
     typer.echo(parsed.extra.decode())
     size = cosigned.checkpoint.size
     typer.echo(f"event {leaf.event_id} is leaf {parsed.index} of {size} in {origin}", err=True)
 
 
-def _verify(url: str, keys: Path | None, policy: Policy, state: Path | None, since: str | None) -> list[Result]:
+def run(
+    url: str,
+    keys: Path | None,
+    policy: Policy,
+    state: Path | None,
+    since: str | None = None,
+    on_leaf: OnLeaf = lambda origin, index, entry: None,
+) -> list[Result]:
+    """Verify all logs, with a bar for each on the terminal.
+
+    Raises:
+        Fatal: another process uses the state, or something cannot be had.
+        InvalidInput: keys or checkpoint are none.
+    """
     directory = state or Path(typer.get_app_dir("pactstream")) / "verified"
     bars: dict[str, TaskID] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -150,7 +127,7 @@ def _verify(url: str, keys: Path | None, policy: Policy, state: Path | None, sin
             progress.update(bars[origin], completed=done)
 
         book = PinBook(directory)
-        verification = Verification(url, source(url), book, policy=policy, on_progress=show)
+        verification = Verification(url, source(url), book, policy=policy, on_progress=show, on_leaf=on_leaf)
         if keys is not None:
             verification = replace(verification, keys=parse_keys(_read(keys)))
         if since is not None:
@@ -170,7 +147,12 @@ def _since(since: str, url: str, book: PinBook) -> dict[str, Seen]:
     return {checkpoint.origin: known if known and known.checkpoint == checkpoint else Seen(checkpoint)}
 
 
-def _policy(witnesses: Sequence[str] | None, quorum: int | None) -> Policy:
+def policy_of(witnesses: Sequence[str] | None, quorum: int | None) -> Policy:
+    """Which witnesses must have cosigned.
+
+    Raises:
+        Fatal: these are no verifier keys, or there are fewer than the quorum.
+    """
     try:
         known = tuple(CosignatureVerifier.from_vkey(one) for one in witnesses or ())
         return Policy(known, len(known) if quorum is None else quorum)
@@ -190,53 +172,14 @@ def _show(results: Sequence[Result]) -> None:
             typer.echo(f"{one.origin}: {one.unlinked_agents} agents' links across the start were not checked")
 
 
-def _raise_for(results: Sequence[Result]) -> None:
+def raise_for(results: Sequence[Result]) -> None:
+    """Print what is wrong, and raise `InvalidInput` if anything is."""
     for one in results:
         for finding in one.findings:
             typer.echo(str(finding), err=True)
     faults = sum(one.faults for one in results)
     if faults:
         raise InvalidInput(f"the ledger is not in order: {faults} faults")
-
-
-def _report_head(url: str, agent_id: str, issuer: str | None) -> dict[str, Any] | None:
-    """The ledger head in the agent's signed report; None where there is no report, or it knows no head."""
-    if not url.startswith(("http://", "https://")):
-        return None
-    from pactstream.cli.trust import verified
-
-    try:
-        raw = source(url)(f"api/v1/trust/{agent_id}")
-    except Missing:
-        return None
-    report = verified(raw, url, issuer=issuer or urlsplit(url).hostname or "")
-    head: dict[str, Any] | None = report["ledger"]["head"]
-    return head
-
-
-def _compare(report: dict[str, Any] | None, agent_id: str, home: Result, url: str) -> str:
-    """Check the head that the report claims against the log; what was checked, as a sentence."""
-    if report is None or home.checkpoint is None:
-        return "no signed report to compare it with"
-    index, sequence = report["leafIndex"], report["sequence"]
-    if report["log"] != home.origin:
-        raise InvalidInput(f"the signed report says that the history is in {report['log']}")
-    if index >= home.checkpoint.size:
-        return f"the signed report is newer than the checkpoint: it counts {sequence} leaves"
-    number = home.origin.rpartition("/")[2]
-    fetch = source(url)
-    reader = TileReader(
-        lambda path: fetch(f"ledger/{number}/{path}"), home.checkpoint.size, home.checkpoint.root
-    )
-    entry = reader.entry(index)
-    leaf = parse_leaf(entry)
-    if (leaf.agent_id, leaf.sequence, merkle.leaf_hash(entry).hex()) != (
-        agent_id,
-        sequence,
-        report["leafHash"],
-    ):
-        raise InvalidInput(f"leaf {index} is not the one that the signed report names")
-    return f"the signed report agrees: it names leaf {sequence}"
 
 
 def _read(path: Path) -> bytes:

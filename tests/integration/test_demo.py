@@ -15,8 +15,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pactstream import atlas
+from pactstream.clickhouse.client import ClickHouse
 from pactstream.devstack import ports
+from pactstream.devstack.services import DEPLOYMENT
 from pactstream.fetch import fetch
+from pactstream.settings import ClickHouseSettings
 from tests.cli_tools import runner
 from tests.docs_commands import ROOT
 from tests.docs_run import Reader
@@ -24,6 +28,10 @@ from tests.stack import eventually
 from tests.unit.test_docs_commands import ELSEWHERE, MIRROR, OURS, understood
 
 START_SECONDS = 210  # the first run of all downloads Kafka
+FORGERY = """
+INSERT INTO scores SELECT * REPLACE (now64(6) AS computed_at, 99.5 AS composite, 'platinum' AS tier)
+FROM scores FINAL WHERE agent_id = {agent:UUID} AND NOT nightly ORDER BY computed_at DESC LIMIT 1
+"""
 
 
 def demo(data_dir: Path, *arguments: str) -> list[str]:
@@ -119,6 +127,18 @@ def test_every_command_of_the_documentation_runs(up: Up, reader: Reader) -> None
     ]
     assert [wrong for one, path in followed if (wrong := reader.follow(one, path))] == []
     assert len(reader.done) > 40
+
+
+def test_a_score_forged_in_clickhouse_is_named(up: Up, reader: Reader) -> None:
+    """The oracle signs what stands there; whoever computes it again from the published leaves sees it."""
+    again = ("verify", "agent", atlas.AGENT_ID, "--issuer", DEPLOYMENT)
+    assert "computed again" in reader.run(*again).out
+    with ClickHouse(ClickHouseSettings()) as database:
+        database.command(FORGERY, {"agent": atlas.AGENT_ID})
+    found = eventually(lambda: [ran] if (ran := reader.run(*again)).code else [], timeout=30)[0]
+    assert found.code == 1
+    assert "composite: the report says 99.5, the leaves come to" in found.err
+    assert "tier: the report says platinum" in found.err
 
 
 def test_ctrl_c_leaves_nothing(up: Up) -> None:

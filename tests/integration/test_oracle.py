@@ -23,7 +23,7 @@ from oracle_api.app import create_app
 from oracle_api.settings import OracleSettings
 from oracle_api.standing import TenantStandings
 from oracle_api.state import Share
-from oracle_api.store import LISTED_VIOLATIONS, RECENT_VIOLATIONS, Store
+from oracle_api.store import Store
 from pactstream import avro, clock
 from pactstream.clickhouse import migrate
 from pactstream.clickhouse.client import ClickHouse
@@ -31,6 +31,7 @@ from pactstream.control.tenants import Agent, AgentStatus, Tenant, TenantDirecto
 from pactstream.errors import Fatal, Retryable
 from pactstream.kafka import topics
 from pactstream.ledger.note import open_checkpoint
+from pactstream.scores.claims import LISTED_VIOLATIONS, RECENT_VIOLATIONS
 from pactstream.scores.dimensions import METHOD, WEIGHTS
 from pactstream.settings import environment
 from pactstream.signing.report import verify_report

@@ -11,14 +11,9 @@ from oracle_api import report
 from oracle_api.negotiation import JSON, JWT, preferred, unchanged
 from oracle_api.standing import Standing
 from oracle_api.state import AgentState
-from oracle_api.store import (
-    CLAIM_CHARS,
-    LISTED_ATTESTATIONS,
-    LISTED_VIOLATIONS,
-    PATH_CHARS,
-    RECENT_VIOLATIONS,
-)
+from oracle_api.store import PATH_CHARS
 from pactstream import canonical
+from pactstream.scores.claims import CLAIM_CHARS, LISTED_ATTESTATIONS, LISTED_VIOLATIONS, RECENT_VIOLATIONS
 from pactstream.scores.dimensions import METHOD
 from pactstream.signing.report import MAX_REPORT_BYTES
 from tests.oracle_states import AGENT, CHECKPOINT, EMPTY, HEAD, SCORE, STATE, violating

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from typer.testing import CliRunner
 
 from pactstream import canonical, clock
-from pactstream.cli import verify
-from pactstream.errors import Fatal, InvalidInput
+from pactstream.cli.app import app
+from pactstream.errors import Detail, Fatal, InvalidInput
 from pactstream.ledger import files, merkle
 from pactstream.ledger.audit import Fault
 from pactstream.ledger.cosignature import Cosigner
@@ -29,10 +29,11 @@ from pactstream.ledger.tiles import Missing
 from pactstream.ledger.tlog_proof import TlogProof
 from pactstream.ledger.verification import Verification, source
 from pactstream.signing.jwks import jwks_document
-from pactstream.signing.keys import create_keys
+from pactstream.signing.keys import create_keys, load_keys
 from pactstream.signing.report import sign_report
 from tests.http_servers import serving
 from tests.published_ledger import AGENTS, Published, changed, leaves, published, relinked, write
+from tests.reported import honest_claims
 
 LEAVES = leaves(300)
 OTHERS = [changed(entry, agentId="0196c9a4-0000-7000-8000-0000000000ff") for entry in leaves(20)]
@@ -78,7 +79,7 @@ class Place:
     def run(self, *arguments: str, url: str | None = None) -> str:
         """The command's standard output; it raises what the command raises."""
         fixed = ["--url", url or str(self.files), "--state", str(self.state)]
-        return CliRunner().invoke(verify.app, [*arguments, *fixed], catch_exceptions=False).stdout
+        return CliRunner().invoke(app, ["verify", *arguments, *fixed], catch_exceptions=False).stdout
 
 
 @pytest.fixture
@@ -299,7 +300,9 @@ def test_a_start_later_than_what_is_remembered(place: Place, tmp_path: Path) -> 
 def test_faults_are_printed_and_the_command_fails(place: Place) -> None:
     bundle = place.files / "ledger/0/tile/entries/000"
     bundle.write_bytes(bundle.read_bytes() + b"\0")
-    result = CliRunner().invoke(verify.app, ["ledger", "--url", str(place.files), "--state", str(place.state)])
+    result = CliRunner().invoke(
+        app, ["verify", "ledger", "--url", str(place.files), "--state", str(place.state)]
+    )
     assert isinstance(result.exception, InvalidInput)
     assert str(result.exception) == "the ledger is not in order: 1 faults"
     assert "dev/ledger/0, leaf 0: changed: tile/entries/000: the bundle has 1 bytes after" in result.stderr
@@ -341,8 +344,8 @@ def test_a_proof_is_checked_offline(place: Place, tmp_path: Path) -> None:
     file.write_bytes(TlogProof(7, path, log.note, extra=LEAVES[7]).encode())
 
     def run() -> str:
-        arguments = ["proof", str(file), "--keys", keys]
-        return CliRunner().invoke(verify.app, arguments, catch_exceptions=False).output
+        arguments = ["verify", "proof", str(file), "--keys", keys]
+        return CliRunner().invoke(app, arguments, catch_exceptions=False).output
 
     assert f"event {parse_leaf(LEAVES[7]).event_id} is leaf 7 of 300 in dev/ledger/0" in run()
     file.write_bytes(TlogProof(7, path, log.note, extra=LEAVES[8]).encode())
@@ -379,46 +382,59 @@ def test_an_agent_in_two_logs(place: Place) -> None:
         place.run("agent", AGENTS[1])
 
 
-def report(place: Place, log: str, index: int, sequence: int, leaf_hash: str) -> None:
-    """Publish a signed trust report of `AGENTS[1]` whose ledger head says this."""
-    keys = create_keys(place.keys, "report")
+def report(place: Place, at_micros: int, **changes: Any) -> None:
+    """Publish a signed trust report of `AGENTS[1]`, with these members of its claims."""
+    keys = load_keys(place.keys, "report") if place.keys.exists() else create_keys(place.keys, "report")
     now = clock.now_micros()
-    claims = {
-        "reportId": "0196c9a4-0000-7000-8000-0000000000aa",
-        "issuer": "dev",
-        "agentId": AGENTS[1],
-        "issuedAt": clock.to_iso(now),
-        "expiresAt": clock.to_iso(now + 60_000_000),
-        "ledger": {"head": {"log": log, "leafIndex": index, "sequence": sequence, "leafHash": leaf_hash}},
-    }
+    valid = {"issuedAt": clock.to_iso(now), "expiresAt": clock.to_iso(now + 60_000_000)}
+    claims = honest_claims(LEAVES, AGENTS[1], at_micros=now, score_at_micros=at_micros) | valid | changes
     jwks = canonical.dumps(jwks_document([key.public for key in keys]))
     body = canonical.dumps(sign_report(claims, keys))
     place.publish({f"api/v1/trust/{AGENTS[1]}": body, ".well-known/jwks.json": jwks})
 
 
-def test_the_signed_report_agrees_or_not(tmp_path: Path) -> None:
-    def outcome(log: str, index: int, sequence: int, leaf_hash: str) -> str:
-        place = Place(tmp_path / f"{index}-{sequence}-{leaf_hash[:4]}-{log[-1]}")
-        place.publish(two_logs())
-        report(place, log, index, sequence, leaf_hash)
-        with served(place.files) as url:
-            return place.run("agent", AGENTS[1], "--issuer", "dev", url=url).splitlines()[-1]
+def named(log: str, index: int, sequence: int, leaf_hash: str) -> dict[str, Any]:
+    """A report's member `ledger` whose head says this."""
+    return {"head": {"log": log, "leafIndex": index, "sequence": sequence, "leafHash": leaf_hash}}
 
-    good = merkle.leaf_hash(LEAVES[298]).hex()
-    assert outcome("dev/ledger/0", 298, 100, good) == "the signed report agrees: it names leaf 100"
-    older = parse_leaf(LEAVES[4])
-    assert outcome("dev/ledger/0", 4, older.sequence, merkle.leaf_hash(LEAVES[4]).hex()).endswith(
-        "names leaf 2"
-    )
-    assert outcome("dev/ledger/0", 301, 101, good).startswith("the signed report is newer")
+
+def test_the_signed_report_agrees_or_not(place: Place) -> None:
+    def outcome(**changes: Any) -> list[str]:
+        report(place, clock.now_micros(), **changes)
+        with served(place.files) as url:
+            return place.run("agent", AGENTS[1], "--issuer", "dev", url=url).splitlines()[2:]
+
+    good, older = merkle.leaf_hash(LEAVES[298]).hex(), merkle.leaf_hash(LEAVES[4]).hex()
+    again = "its score, counts and violations are those of the leaves, computed again"
+    assert outcome() == ["the signed report agrees: it names leaf 100", again]
+    newer = outcome(ledger=named("dev/ledger/0", 301, 101, good))
+    assert newer == ["the signed report is newer than the checkpoint: it counts 101 leaves", again]
     for log, index, sequence, leaf_hash in (
         ("dev/ledger/1", 298, 100, good),
         ("dev/ledger/0", 298, 101, good),
         ("dev/ledger/0", 297, 100, good),
-        ("dev/ledger/0", 298, 100, "ab" * 32),
+        ("dev/ledger/0", 298, 100, older),
     ):
         with pytest.raises(InvalidInput, match="the signed report"):
-            outcome(log, index, sequence, leaf_hash)
+            outcome(ledger=named(log, index, sequence, leaf_hash))
+    with pytest.raises(InvalidInput, match="follow") as refused:
+        outcome(pactCompliance={"bound": 100, "valid": 100, "violationsBySeverity": {}})
+    assert refused.value.details == (
+        Detail("bound calls", "the report says 100, the leaves come to 0"),
+        Detail("valid calls", "the report says 100, the leaves come to 0"),
+    )
+
+
+def test_a_report_that_counts_what_is_not_sealed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked for again until its ledger has that, and in the end the leaves are missed."""
+    monkeypatch.setattr("pactstream.cli.verify_agent.SEALED_WITHIN_SECONDS", 0.2)
+    place.publish(deployment(published(LEAVES[:297], (100, 200)), published(relinked(OTHERS), (), 1)))
+    report(
+        place, clock.now_micros(), ledger=named("dev/ledger/0", 295, 99, merkle.leaf_hash(LEAVES[295]).hex())
+    )
+    with served(place.files) as url, pytest.raises(InvalidInput) as refused:
+        place.run("agent", AGENTS[1], "--issuer", "dev", url=url)
+    assert refused.value.details == (Detail("leaf 100", "counted, but the ledger has 99 of the agent"),)
 
 
 def test_without_a_report_over_http(place: Place) -> None:

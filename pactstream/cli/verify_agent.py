@@ -1,0 +1,127 @@
+"""`pactstream verify agent`: an agent's whole history, and whether its signed report follows from it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import typer
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from pactstream.cli.trust import verified
+from pactstream.cli.verify import DEFAULT_URL, Keys, Quorum, State, Url, Witnesses, policy_of, raise_for, run
+from pactstream.errors import Fatal, InvalidInput
+from pactstream.ledger import merkle
+from pactstream.ledger.leaf import parse_leaf
+from pactstream.ledger.published import Result
+from pactstream.ledger.tile_reader import TileReader
+from pactstream.ledger.tiles import Missing
+from pactstream.ledger.verification import source
+from pactstream.scores.claims import Claims, HeadClaim, parse_claims
+from pactstream.scores.recount import Recount
+
+SEALED_WITHIN_SECONDS = 15.0
+"""What a report counts is in a checkpoint after so long, where the sealer is well."""
+
+
+def agent(
+    agent: Annotated[str, typer.Argument(help="The agent's id (UUID).")],
+    url: Url = DEFAULT_URL,
+    keys: Keys = None,
+    witness: Witnesses = None,
+    quorum: Quorum = None,
+    state: State = None,
+    issuer: Annotated[
+        str | None, typer.Option(help="Who must have issued its report; by default the oracle's host.")
+    ] = None,
+) -> None:
+    """Check that an agent's history is whole, and that its signed report says what follows from it.
+
+    Any of the logs could hide a leaf of it: so all are verified, from their first leaf. Score, counts and
+    violations of the report are computed again from the agent's leaves.
+    """
+    try:
+        agent_id = str(UUID(agent))
+    except ValueError:
+        raise Fatal(f"{agent!r} is not an agent id (UUID)") from None
+    report = _report(url, agent_id, issuer)  # first, so that the checkpoint is not older than the report
+    recount = None if report is None else Recount(report)
+    results = run(
+        url,
+        keys,
+        policy_of(witness, quorum),
+        state,
+        on_leaf=lambda origin, index, entry: None if recount is None else recount.take(entry),
+    )
+    raise_for(results)
+    home = _home(agent_id, results)
+    head = (home.heads or {})[agent_id]
+    typer.echo(f"{agent_id}: {head.sequence} leaves in {home.origin}, none missing, none changed")
+    typer.echo(f"latest leaf {head.leaf_hash.hex()}")
+    if report is None or recount is None:
+        typer.echo("no signed report to compare it with")
+        return
+    typer.echo(_compare_head(report.ledger.head, agent_id, home, url))
+    if differences := recount.differences():
+        raise InvalidInput("the signed report does not follow from the agent's leaves", differences)
+    typer.echo("its score, counts and violations are those of the leaves, computed again")
+
+
+def _report(url: str, agent_id: str, issuer: str | None) -> Claims | None:
+    """What the agent's signed report claims, once the ledger has what it counts; None where there is none."""
+    if not url.startswith(("http://", "https://")):
+        return None
+
+    def fetched() -> Claims:
+        raw = source(url)(f"api/v1/trust/{agent_id}")
+        return parse_claims(verified(raw, url, issuer=issuer or urlsplit(url).hostname or ""))
+
+    try:
+        report = fetched()
+    except Missing:
+        return None
+    # Events are scored before they are sealed: a busy agent's report counts some that no checkpoint has yet.
+    sealed = Retrying(
+        stop=stop_after_delay(SEALED_WITHIN_SECONDS),
+        wait=wait_fixed(0.5),
+        retry=retry_if_result(lambda seen: seen < report.counted),
+        retry_error_callback=lambda state: None,  # then its leaves are missing, and named
+    )
+    if report.sealed < report.counted:
+        sealed(lambda: fetched().sealed)
+    return report
+
+
+def _home(agent_id: str, results: list[Result]) -> Result:
+    """The one log with the agent's leaves."""
+    homes = [one for one in results if one.heads and agent_id in one.heads]
+    if len(homes) != 1:
+        where = ", ".join(one.origin for one in homes) or "none"
+        raise InvalidInput(f"an agent's history is in one log; that of {agent_id} is in: {where}")
+    return homes[0]
+
+
+def _compare_head(claimed: HeadClaim | None, agent_id: str, home: Result, url: str) -> str:
+    """Check the head that the report claims against the log; what was checked, as a sentence."""
+    if claimed is None or home.checkpoint is None:
+        return "the signed report names no leaf"
+    index, sequence = claimed.leaf_index, claimed.sequence
+    if claimed.log != home.origin:
+        raise InvalidInput(f"the signed report says that the history is in {claimed.log}")
+    if index >= home.checkpoint.size:
+        return f"the signed report is newer than the checkpoint: it counts {sequence} leaves"
+    number = home.origin.rpartition("/")[2]
+    fetch = source(url)
+    reader = TileReader(
+        lambda path: fetch(f"ledger/{number}/{path}"), home.checkpoint.size, home.checkpoint.root
+    )
+    entry = reader.entry(index)
+    leaf = parse_leaf(entry)
+    if (leaf.agent_id, leaf.sequence, merkle.leaf_hash(entry).hex()) != (
+        agent_id,
+        sequence,
+        claimed.leaf_hash,
+    ):
+        raise InvalidInput(f"leaf {index} is not the one that the signed report names")
+    return f"the signed report agrees: it names leaf {sequence}"
