@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
+from pactstream.cli.trust import trust_client
+from pactstream.cli.verify import Quorum, Witnesses
 from pactstream.errors import Fatal
 from pactstream.sdk import Telemetry
-from pactstream.trust import TrustClient
 
 
 def mcp(
@@ -47,6 +48,8 @@ def mcp(
         Path | None,
         typer.Option(help="Directory that remembers the ledger as it was seen.", file_okay=False),
     ] = None,
+    witness: Witnesses = None,
+    quorum: Quorum = None,
 ) -> None:
     """Serve MCP on standard input and output, for the agent that starts it: `preflight_call`, `trust_report`.
 
@@ -60,7 +63,7 @@ def mcp(
             tel = open_.enter_context(_telemetry(key, gateway, agent, pact))
         if issuer and jwks:
             keys = _key_set(jwks)
-            trust = open_.enter_context(TrustClient(issuer=issuer, jwks=keys, url=oracle, state_dir=state))
+            trust = open_.enter_context(trust_client(issuer, keys, oracle, state, witness, quorum))
         if tel is None and trust is None:
             raise Fatal("nothing to offer: give --key and --agent, or --issuer and --jwks, or all four")
         build_server(tel, trust).run("stdio")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -11,8 +12,10 @@ from uuid import UUID
 import typer
 
 from pactstream import clock
+from pactstream.cli.verify import Quorum, Witnesses
 from pactstream.errors import Detail, Fatal, InvalidInput
 from pactstream.fetch import fetch
+from pactstream.ledger.note import NoteError
 from pactstream.signing.report import verify_report
 from pactstream.trust import Policy, TrustClient, decide
 
@@ -34,17 +37,24 @@ def get(
     issuer: Annotated[
         str | None, typer.Option(help="Who must have issued it; by default the oracle's host.")
     ] = None,
+    witness: Witnesses = None,
+    quorum: Quorum = None,
 ) -> None:
-    """Print an agent's trust report; with --verify, exit code 1 unless it is what it claims to be."""
+    """Print an agent's trust report; with --verify, exit code 1 unless it is what it claims to be.
+
+    With --witness its ledger is checked too: the head is in a tree that the log signed and witnesses cosigned.
+    """
     agent_id = _agent_id(agent)
+    expected = issuer or urlsplit(url).hostname or ""
+    if witness or quorum:
+        with trust_client(expected, _published_keys(url), url, None, witness, quorum) as client:
+            _show(client.get(agent_id))
+        return
     raw = fetch(f"{url}/api/v1/trust/{agent_id}")
     if not verify:
         typer.echo(json.dumps(json.loads(raw), indent=2, ensure_ascii=False))
         return
-    expected = issuer or urlsplit(url).hostname or ""
-    report = verified(raw, url, issuer=expected)
-    typer.echo(json.dumps(report, indent=2, ensure_ascii=False))
-    typer.echo(f"verified: issued by {report['issuer']}, valid until {report['expiresAt']}", err=True)
+    _show(verified(raw, url, issuer=expected))
 
 
 @app.command("decide")
@@ -61,6 +71,8 @@ def decide_(
     state: Annotated[
         Path | None, typer.Option(help="Directory that remembers the ledger as it was seen.", file_okay=False)
     ] = None,
+    witness: Witnesses = None,
+    quorum: Quorum = None,
 ) -> None:
     """Check an agent's report and decide by a policy; exit code 1 and every reason, unless it is allowed."""
     try:
@@ -68,11 +80,33 @@ def decide_(
     except ValueError:
         raise Fatal(f"{jwks.name} is not JSON") from None
     demands = Policy.parse(policy.read_bytes())
-    with TrustClient(issuer=issuer, jwks=keys, url=url, state_dir=state) as client:
+    with trust_client(issuer, keys, url, state, witness, quorum) as client:
         decision = decide(client.get(_agent_id(agent)), demands)
     if not decision:
         raise InvalidInput("denied", [Detail("", reason) for reason in decision.reasons])
     typer.echo("allowed")
+
+
+def trust_client(
+    issuer: str,
+    jwks: Mapping[str, Any],
+    url: str | None,
+    state: Path | None,
+    witnesses: Sequence[str] | None,
+    quorum: int | None,
+) -> TrustClient:
+    """A client as options ask for it. Raises `Fatal`: so many cosignatures cannot be asked for."""
+    try:
+        return TrustClient(
+            issuer=issuer, jwks=jwks, url=url, state_dir=state, witnesses=witnesses or (), quorum=quorum
+        )
+    except NoteError as error:
+        raise Fatal(f"--witness, --quorum: {error}") from None
+
+
+def _show(report: dict[str, Any]) -> None:
+    typer.echo(json.dumps(report, indent=2, ensure_ascii=False))
+    typer.echo(f"verified: issued by {report['issuer']}, valid until {report['expiresAt']}", err=True)
 
 
 def _agent_id(text: str) -> str:
@@ -89,8 +123,11 @@ def verified(raw: bytes, url: str, *, issuer: str) -> dict[str, Any]:
         InvalidInput: it is not to be trusted; the message says why.
         Fatal: the keys cannot be had.
     """
+    return verify_report(raw, _published_keys(url), issuer=issuer, now_micros=clock.now_micros())
+
+
+def _published_keys(url: str) -> Any:
     try:
-        jwks = json.loads(fetch(f"{url}/.well-known/jwks.json"))
+        return json.loads(fetch(f"{url}/.well-known/jwks.json"))
     except ValueError:
         raise InvalidInput("the oracle's key set is not JSON") from None
-    return verify_report(raw, jwks, issuer=issuer, now_micros=clock.now_micros())

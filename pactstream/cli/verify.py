@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from pactstream.cli import output
 from pactstream.errors import Fatal, InvalidInput
 from pactstream.ledger import files
-from pactstream.ledger.cosignature import CosignatureVerifier, Policy
+from pactstream.ledger.cosignature import Policy
 from pactstream.ledger.leaf import parse_leaf
 from pactstream.ledger.log_keys import parse_keys
 from pactstream.ledger.note import Checkpoint, NoteError, parse_note
@@ -154,8 +154,7 @@ def policy_of(witnesses: Sequence[str] | None, quorum: int | None) -> Policy:
         Fatal: these are no verifier keys, or there are fewer than the quorum.
     """
     try:
-        known = tuple(CosignatureVerifier.from_vkey(one) for one in witnesses or ())
-        return Policy(known, len(known) if quorum is None else quorum)
+        return Policy.of(witnesses or (), quorum)
     except NoteError as error:
         raise Fatal(f"--witness, --quorum: {error}") from None
 

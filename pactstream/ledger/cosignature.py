@@ -24,6 +24,10 @@ _SIGNATURE_BYTES = 64
 _MAX_TIMESTAMP = 2**63 - 1
 
 
+class TooFewCosignatures(NoteError):
+    """The log signed the note, and fewer of the known witnesses cosigned it than are asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class CosignatureVerifier:
     """A witness: its name and Ed25519 public key (32 bytes). A `note.Verifier`."""
@@ -101,6 +105,15 @@ class Policy:
         if distinct < len(self.witnesses) or not 0 <= self.quorum <= distinct:
             raise NoteError(f"{self.quorum} cosignatures by {distinct} distinct witnesses cannot be asked for")
 
+    @classmethod
+    def of(cls, vkeys: Sequence[str], quorum: int | None = None) -> Self:
+        """The witnesses with these verifier keys; all of them must have cosigned, unless a quorum is given.
+
+        Raises `NoteError`: one is no witness's key, or so many cannot be asked for.
+        """
+        witnesses = tuple(CosignatureVerifier.from_vkey(one) for one in vkeys)
+        return cls(witnesses, len(witnesses) if quorum is None else quorum)
+
 
 NO_WITNESSES = Policy()
 
@@ -117,8 +130,8 @@ def open_cosigned(
 ) -> Cosigned:
     """The checkpoint of log `origin` in a note that the log signed and enough witnesses cosigned.
 
-    `verifiers` are the log's keys. Raises `NoteError` when the note does not open, is another log's, or has
-    fewer cosignatures than the policy asks for; one bad signature of a known key refuses it.
+    `verifiers` are the log's keys. Raises `NoteError` when the note does not open or is another log's, and
+    `TooFewCosignatures` when the policy asks for more; one bad signature of a known key refuses the note.
     """
     checkpoint = note.open_checkpoint(data, origin, verifiers)
     known = {(witness.name, witness.key_id): witness for witness in policy.witnesses}
@@ -127,7 +140,10 @@ def open_cosigned(
         if (one.name, one.key_id) in known:
             cosigned_at[one.name] = _timestamp(one.signature)
     if len(cosigned_at) < policy.quorum:
-        raise NoteError(f"{len(cosigned_at)} known witnesses cosigned the checkpoint, not {policy.quorum}")
+        known_of = f"{len(cosigned_at)} of {len(policy.witnesses)} known witnesses"
+        raise TooFewCosignatures(
+            f"{known_of} cosigned the checkpoint of {checkpoint.size} leaves; asked for are {policy.quorum}"
+        )
     return Cosigned(checkpoint, cosigned_at)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
@@ -14,6 +14,8 @@ import msgspec
 from msgspec import Meta
 
 from pactstream import clock
+from pactstream.errors import InvalidInput
+from pactstream.ledger.cosignature import Policy
 from pactstream.signing.report import verify_report
 from pactstream.trust.errors import ReportMalformed, ReportStale
 from pactstream.trust.ledger import LedgerCheck, LedgerClaim
@@ -32,6 +34,7 @@ class _Checked(msgspec.Struct, frozen=True, rename="camel"):
     issued_at: Annotated[datetime, Meta(tz=True)]
     ledger: LedgerClaim
     freshness: _Freshness
+    observation: Any = None
 
 
 class TrustClient:
@@ -39,8 +42,13 @@ class TrustClient:
 
     `jwks` is the issuer's key set, decoded, which you got from the issuer once and keep: keys that come along
     with a report prove nothing. `log_keys` are its logs' verifier keys as text; without them the first ones
-    that the oracle publishes are trusted and remembered. `url` is `https://` and the issuer unless given. With
-    `state_dir` the memory of checkpoints outlives the process; one process may use it at a time.
+    that the oracle publishes are trusted and remembered. `witnesses` are verifier keys as text, of whom
+    `quorum`, or all, must have cosigned the tree that a report names, or a later one that extends it. `url` is
+    `https://` and the issuer unless given. With `state_dir` the memory of checkpoints outlives the process; one
+    process may use it at a time.
+
+    Raises:
+        InvalidInput: a key is none, or so many cosignatures cannot be asked for.
     """
 
     def __init__(
@@ -50,12 +58,17 @@ class TrustClient:
         jwks: Mapping[str, Any],
         url: str | None = None,
         log_keys: str | None = None,
+        witnesses: Sequence[str] = (),
+        quorum: int | None = None,
         state_dir: Path | None = None,
         check_ledger: bool = True,
         max_age_seconds: float = 300,
         max_lag_seconds: float = 60,
         timeout_seconds: float = 5,
     ) -> None:
+        policy = Policy.of(witnesses, quorum)
+        if policy.quorum and not check_ledger:
+            raise InvalidInput("cosignatures are of the ledger, which is not to be checked")
         self._issuer = issuer
         self._jwks = dict(jwks)
         self._max_age_seconds = max_age_seconds
@@ -63,7 +76,7 @@ class TrustClient:
         self._oracle = Oracle(url or f"https://{issuer}", timeout_seconds)
         self._memory = Memory(state_dir)
         self._ledger = (
-            LedgerCheck(self._oracle, self._memory, None if log_keys is None else log_keys.encode())
+            LedgerCheck(self._oracle, self._memory, None if log_keys is None else log_keys.encode(), policy)
             if check_ledger
             else None
         )
@@ -90,7 +103,8 @@ class TrustClient:
             UnknownAgent: it knows nothing of the agent.
             ReportSignatureError, ReportIssuerError, ReportExpired, ReportMalformed: it is not the issuer's.
             ReportStale: it is too old, or the score too far behind the ledger.
-            LedgerUnproven: what it says of the ledger does not follow from a signed checkpoint.
+            LedgerUnproven: what it says of the ledger does not follow from a checkpoint that the log signed and
+                enough witnesses cosigned.
             LedgerForked: the ledger is not the one seen before.
         """
         wanted = str(UUID(str(agent_id)))
@@ -103,7 +117,7 @@ class TrustClient:
         self._check_freshness(checked, now)
         if self._ledger is not None:
             with self._one_at_a_time:
-                self._ledger.check(wanted, checked.ledger)
+                self._ledger.check(wanted, checked.ledger, observed=checked.observation is not None)
         return claims
 
     def _check_freshness(self, checked: _Checked, now_micros: int) -> None:

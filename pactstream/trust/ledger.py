@@ -1,4 +1,4 @@
-"""What a report says of the ledger, checked: the log's signature, the agent's leaf, what was seen before."""
+"""What a report says of the ledger, checked: signatures, the agent's leaf, what was seen before."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import msgspec
 
 from pactstream.ledger import merkle
+from pactstream.ledger.cosignature import NO_WITNESSES, Policy, TooFewCosignatures, open_cosigned
 from pactstream.ledger.log_keys import LogKey, parse_keys
 from pactstream.ledger.merkle import ProofError
 from pactstream.ledger.note import Checkpoint, NoteError, open_checkpoint
 from pactstream.ledger.pins import Pin
 from pactstream.ledger.tile_reader import TileReader
-from pactstream.ledger.tiles import Fetch, Missing, TileError
+from pactstream.ledger.tiles import CHECKPOINT, Fetch, Missing, TileError
 from pactstream.trust.errors import LedgerForked, LedgerUnproven, ReportMalformed
 from pactstream.trust.memory import MAX_HEADS, Memory
 from pactstream.trust.oracle import Oracle
@@ -37,25 +38,31 @@ class LedgerCheck:
     """Checks reports one after another against one memory. Not for several threads at once.
 
     `log_keys` are the logs' verifier keys as text, pinned by the caller; without them, the first ones that the
-    oracle publishes are trusted and remembered.
+    oracle publishes are trusted and remembered. `policy` says how many witnesses must have cosigned.
     """
 
-    def __init__(self, oracle: Oracle, memory: Memory, log_keys: bytes | None) -> None:
+    def __init__(
+        self, oracle: Oracle, memory: Memory, log_keys: bytes | None, policy: Policy = NO_WITNESSES
+    ) -> None:
         self._oracle = oracle
         self._memory = memory
         self._keys = None if log_keys is None else parse_keys(log_keys)
+        self._policy = policy
 
-    def check(self, agent_id: str, claim: LedgerClaim) -> None:
-        """Check, and remember what holds.
+    def check(self, agent_id: str, claim: LedgerClaim, *, observed: bool) -> None:
+        """Check, and remember what holds. `observed`: the report says something of what the agent did.
 
         Raises:
-            LedgerUnproven: the signature, the inclusion proof or a published file does not hold or is missing.
+            LedgerUnproven: a signature, the inclusion proof or a published file does not hold or is missing, or
+                too few witnesses cosigned.
             LedgerForked: it holds, and contradicts what was seen before.
             ReportMalformed: head and checkpoint do not go together.
         """
         if claim.head is None or claim.checkpoint is None:
             if claim.head is not None or claim.checkpoint is not None:
                 raise ReportMalformed("a report names a head and its checkpoint, or neither")
+            if observed and self._policy.quorum:
+                raise LedgerUnproven("the report names no checkpoint that a witness could have cosigned")
             return
         origin, note = claim.head.log, claim.checkpoint.encode()
         pin = self._memory.get(origin)
@@ -66,12 +73,29 @@ class LedgerCheck:
             files = self._oracle.log_files(origin)
             seen = None if pin is None or pin.seen is None else pin.seen.checkpoint
             _compare(seen, checkpoint, files)
+            self._check_cosigned(note, checkpoint, keys, files)
             _prove(leaf, claim, checkpoint, files)
         except (NoteError, ProofError, TileError, ValueError) as error:
             raise LedgerUnproven(f"the report's ledger is not proven: {error}") from error
         _compare_heads(pin, agent_id, claim.head)
         kept = note.decode() if seen is None or checkpoint.size > seen.size else None
         self._remember(origin, keys, pin, kept, agent_id, claim.head)
+
+    def _check_cosigned(
+        self, note: bytes, checkpoint: Checkpoint, keys: Sequence[LogKey], files: Fetch
+    ) -> None:
+        """Whether enough witnesses cosigned this tree, or what is published now, if that extends it.
+
+        A report keeps the note under which its head was proved first; a cosignature that came later, and that
+        of a mirror, stands under the published one only.
+        """
+        try:
+            open_cosigned(note, checkpoint.origin, keys, self._policy)
+        except TooFewCosignatures as short:
+            published = open_cosigned(files(CHECKPOINT), checkpoint.origin, keys, self._policy).checkpoint
+            if published.size < checkpoint.size:
+                raise NoteError(f"{short}, and published are {published.size} so far") from None
+            _compare(published, checkpoint, files)
 
     def _keys_of(self, origin: str, pin: Pin | None) -> Sequence[LogKey]:
         if self._keys is not None:

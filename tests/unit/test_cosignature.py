@@ -63,7 +63,7 @@ def test_a_quorum_of_distinct_witnesses_is_asked_for() -> None:
     assert both.cosigned_at == {ONE.name: AT, TWO.name: AT + 1}
     assert open_cosigned(data, ORIGIN, [LOG.verifier]).cosigned_at == {}
     twice = cosigned(ONE.cosign(TEXT, AT), ONE.cosign(TEXT, AT + 1))
-    with pytest.raises(NoteError, match="1 known witnesses cosigned"):
+    with pytest.raises(NoteError, match="1 of 2 known witnesses cosigned"):
         open_cosigned(twice, ORIGIN, [LOG.verifier], policy(2, ONE, TWO))
     assert open_cosigned(cosigned(), ORIGIN, [LOG.verifier], policy(0, ONE)).cosigned_at == {}
 
@@ -77,7 +77,7 @@ def test_a_witness_does_not_replace_the_log() -> None:
 def test_a_plain_signature_is_no_cosignature() -> None:
     """Same name and private key, another signature type: another key, and unknown."""
     plain = NoteSigner(ONE.name, ONE.private_key).sign(TEXT)
-    with pytest.raises(NoteError, match="0 known witnesses"):
+    with pytest.raises(NoteError, match="0 of 1 known witnesses"):
         open_cosigned(cosigned(plain), ORIGIN, [LOG.verifier], policy(1, ONE))
 
 

@@ -61,7 +61,7 @@ def test_a_checkpoint_of_others_proves_nothing() -> None:
     with pytest.raises(NoteError, match="is of log"):
         proof.verify(ENTRIES[0], "dev/ledger/1", [LOG.verifier])
     other = Cosigner("other.example", LOG.private_key)
-    with pytest.raises(NoteError, match="0 known witnesses"):
+    with pytest.raises(NoteError, match="0 of 1 known witnesses"):
         proof.verify(ENTRIES[0], ORIGIN, [LOG.verifier], Policy((other.verifier,), 1))
 
 
