@@ -25,6 +25,7 @@ from pactstream.sdk.reports import Reports
 from pactstream.sdk.sender import Sender
 from pactstream.sdk.transport import DeliveryFailed, NotNow, Transport, retry_after_seconds
 from tests import report_vectors
+from tests.cosignature_vectors import cosignatures
 from tests.published_ledger import signer_of
 from tests.report_vectors import NOW
 from tests.sdk_gateway import AGENT, PACT, answer, serving
@@ -316,6 +317,7 @@ FILES: Final[dict[str, Callable[[], Any]]] = {
     "retries.json": retries,
     "inclusion.json": inclusion_proofs,
     "checkpoints.json": checkpoints,
+    "cosignatures.json": cosignatures,
 }
 
 

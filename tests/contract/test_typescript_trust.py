@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pactstream import clock
+from pactstream.ledger import note
 from pactstream.ledger.log_keys import LogKey
 from pactstream.ledger.note import NoteVerifier
 from pactstream.signing.jwks import jwks_document
@@ -18,6 +19,7 @@ from tests.node_tools import MISSING, Conversation, project
 from tests.oracle_states import EMPTY
 from tests.published_ledger import Published, changed, published, relinked
 from tests.trust_oracle import AGENT, ENTRIES, ISSUER, TestOracle, serving, state_of
+from tests.witnessed import TestWitness, cosigned
 
 SECOND = clock.MICROS_PER_SECOND
 LOG, LONGER = published(ENTRIES[:300], ()), published(ENTRIES, (300,))
@@ -171,6 +173,59 @@ def test_a_checkpoint_that_the_pinned_log_key_did_not_sign_proves_nothing(
     assert Client(node, oracle).get() == "LedgerUnproven"
     del oracle.files["ledger/keys"]
     assert Client(node, oracle).get() == "LedgerUnproven"
+
+
+def test_cosignatures_are_asked_for(node: Conversation, oracle: TestOracle) -> None:
+    one, two = TestWitness("one.example/w"), TestWitness("two.example/w")
+    both = [one.vkey, two.vkey]
+    oracle.show(cosigned(LOG, one))
+    assert Client(node, oracle, witnesses=both, quorum=1).get() == "ok"
+    oracle.asked.clear()
+    assert Client(node, oracle, witnesses=both[:1]).get() == "ok"
+    assert "ledger/0/checkpoint" not in oracle.asked  # the report carries it
+    ours = Client(node, oracle, witnesses=both)
+    assert ours.get() == "LedgerUnproven"
+    assert "1 of 2 known witnesses cosigned the checkpoint of 300 leaves; asked for are 2" in ours.said
+    assert Client(node, oracle, witnesses=both[1:]).get() == "LedgerUnproven"
+    # A cosignature that came later stands under the published checkpoint, of this tree or of a larger one.
+    for log in (cosigned(LOG, one, two), cosigned(LONGER, one, two)):
+        oracle.files |= log.files
+        assert ours.get() == "ok"
+    # What is published does not reach to the report's tree.
+    oracle.show(LONGER)
+    oracle.files["ledger/0/checkpoint"] = cosigned(LOG, one, two).note
+    assert ours.get() == "LedgerUnproven"
+    del oracle.files["ledger/0/checkpoint"]
+    assert ours.get() == "LedgerUnproven"
+
+
+def test_an_older_cosignature_and_a_fork_of_what_was_cosigned(node: Conversation, oracle: TestOracle) -> None:
+    one = TestWitness("one.example/w")
+    older = cosigned(LOG, one)
+    line = note.parse_note(older.note).signatures[1]
+    newer = note.parse_note(LONGER.note)
+    pasted = note.format_note(newer.text, [*newer.signatures, line])
+    oracle.show(replace(LONGER, files={**LONGER.files, "ledger/0/checkpoint": pasted}))
+    ours = Client(node, oracle, witnesses=[one.vkey])
+    assert ours.get() == "LedgerUnproven"
+    assert "bad" in ours.said
+    forged = cosigned(rewritten(300), one)  # the witness does not cosign it
+    oracle.show(forged)
+    oracle.files |= older.files
+    assert Client(node, oracle, witnesses=[one.vkey]).get() == "LedgerForked"
+
+
+def test_a_record_without_a_checkpoint_and_a_quorum_that_cannot_be(
+    node: Conversation, oracle: TestOracle
+) -> None:
+    one = TestWitness("one.example/w")
+    oracle.sign(replace(state_of(LOG), head=None, checkpoint=None, inclusion=None))
+    assert Client(node, oracle).get() == "ok"
+    assert Client(node, oracle, witnesses=[one.vkey]).get() == "LedgerUnproven"
+    oracle.sign(replace(EMPTY, agent_id=str(AGENT)))
+    assert Client(node, oracle, witnesses=[one.vkey]).get() == "ok"
+    assert Client(node, oracle, witnesses=[one.vkey], quorum=2).get() == "ProofError"
+    assert Client(node, oracle, witnesses=[LOG.signer.verifier.vkey()]).get() == "ProofError"
 
 
 def test_nothing_to_prove_half_a_claim_and_no_ledger(node: Conversation, oracle: TestOracle) -> None:

@@ -33,3 +33,24 @@ export declare function readCheckpoint(note: string): Checkpoint;
  * @throws ProofError a line is no verifier key, or there is none.
  */
 export declare function parseLogKeys(text: string): Promise<ReadonlyMap<string, readonly LogKey[]>>;
+/**
+ * Name, id and Ed25519 public key in a verifier key text of this signature type.
+ *
+ * @throws ProofError it is none.
+ */
+export declare function parseVerifierKey(text: string, signatureType: number): Promise<{
+    name: string;
+    keyId: string;
+    publicKey: Bytes;
+}>;
+interface Signature {
+    readonly name: string;
+    readonly keyId: string;
+    readonly signature: Bytes;
+}
+/** A note's text and signatures, not verified. @throws ProofError a byte is not in its place. */
+export declare function parseNote(note: string): {
+    text: string;
+    signatures: readonly Signature[];
+};
+export {};

@@ -10,6 +10,7 @@ const MAX_NOTE_BYTES = 1_000_000;
 const MAX_SIGNATURES = 100;
 const ED25519 = 1;
 const SIGNATURE_LINE = /^— ([^ ]+) ([A-Za-z0-9+/]+={0,2})$/;
+const VERIFIER_KEY = /^([^\s+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]+={0,2})$/;
 const SIZE = /^(?:0|[1-9][0-9]{0,15})$/;
 /**
  * The checkpoint of log `origin` in a signed note, signed by at least one of `keys`.
@@ -62,19 +63,31 @@ export async function parseLogKeys(text) {
     return known;
 }
 async function parseLogKey(line) {
-    const match = /^([^\s+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]+={0,2})(?: until (0|[1-9][0-9]{0,15}))?$/.exec(line);
-    if (match === null)
+    const [, key = '', limit] = /^(\S+)(?: until (0|[1-9][0-9]{0,15}))?$/.exec(line) ?? [];
+    if (key === '')
         throw new ProofError('it is a verifier key, or one with `until` and a number of leaves');
-    const [, name = '', keyId = '', encoded = '', limit] = match;
+    return { ...(await parseVerifierKey(key, ED25519)), maxSize: limit === undefined ? null : Number(limit), line };
+}
+/**
+ * Name, id and Ed25519 public key in a verifier key text of this signature type.
+ *
+ * @throws ProofError it is none.
+ */
+export async function parseVerifierKey(text, signatureType) {
+    const [, name = '', keyId = '', encoded = ''] = VERIFIER_KEY.exec(text) ?? [];
+    if (name === '')
+        throw new ProofError('it is no verifier key');
     const data = fromBase64(encoded, 'verifier key');
-    if (data.length !== 33 || data[0] !== ED25519)
-        throw new ProofError('not the key of an Ed25519 log');
+    if (data.length !== 33 || data[0] !== signatureType) {
+        throw new ProofError(`the verifier key is not an Ed25519 key of signature type ${signatureType}`);
+    }
     const id = (await sha256(utf8(`${name}\n`), data)).slice(0, 4);
     if (toHex(id) !== keyId)
         throw new ProofError("the verifier key's id does not belong to its name and key");
-    return { name, keyId, publicKey: data.slice(1), maxSize: limit === undefined ? null : Number(limit), line };
+    return { name, keyId, publicKey: data.slice(1) };
 }
-function parseNote(note) {
+/** A note's text and signatures, not verified. @throws ProofError a byte is not in its place. */
+export function parseNote(note) {
     const bytes = utf8(note);
     if (bytes.length > MAX_NOTE_BYTES)
         throw new ProofError(`a note has at most ${MAX_NOTE_BYTES} bytes`);

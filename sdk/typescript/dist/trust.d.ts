@@ -1,6 +1,7 @@
 /** Fetches an agent's report and returns its claims only if everything that can be checked holds. */
 import { type Bytes } from './bytes.js';
 import { type Claims } from './report.js';
+export { type Cosigned, openCosigned, TooFewCosignatures, type WitnessKey, type WitnessPolicy, witnessPolicy, } from './cosignature.js';
 export { LedgerForked, LedgerUnproven, OracleUnavailable, PactstreamError, ProofError, ReportError, ReportExpired, ReportIssuerError, ReportMalformed, ReportSignatureError, ReportStale, UnknownAgent, } from './errors.js';
 export { type FetchFile, TileReader, verifyInclusion } from './merkle.js';
 export { type Checkpoint, type LogKey, openCheckpoint, parseLogKeys } from './note.js';
@@ -26,6 +27,10 @@ export interface TrustClientOptions {
     readonly url?: string;
     /** The logs' verifier keys as text; without them the first ones that the oracle publishes are trusted. */
     readonly logKeys?: string;
+    /** Witnesses' verifier keys, got from them: they must have cosigned the report's tree, or one that extends it. */
+    readonly witnesses?: readonly string[];
+    /** How many of them; all, unless given. */
+    readonly quorum?: number;
     /** Remembers checkpoints; unless given, they are remembered as long as the client lives. */
     readonly memory?: TrustMemory;
     /** Whether what the report says of the ledger is checked; it is, unless this is false. */
@@ -46,6 +51,7 @@ export declare class TrustClient {
      * @throws OracleUnavailable the oracle does not answer; try again.
      * @throws UnknownAgent it knows nothing of the agent.
      * @throws ReportError the report is not the issuer's, not in force, too old, or not of the ledger that it names.
+     * @throws ProofError a witness's key is none, or so many cosignatures cannot be asked for.
      * @throws TypeError the agent's id is not a UUID.
      */
     get(agentId: string): Promise<Claims>;

@@ -1,9 +1,11 @@
 /** Fetches an agent's report and returns its claims only if everything that can be checked holds. */
 import { equal, fromHex } from './bytes.js';
+import { openCosigned, TooFewCosignatures, witnessPolicy } from './cosignature.js';
 import { LedgerForked, LedgerUnproven, OracleUnavailable, ProofError, ReportMalformed, ReportStale, UnknownAgent, } from './errors.js';
 import { TileReader, verifyInclusion } from './merkle.js';
 import { openCheckpoint, parseLogKeys, readCheckpoint } from './note.js';
 import { momentMicros, verifyReport } from './report.js';
+export { openCosigned, TooFewCosignatures, witnessPolicy, } from './cosignature.js';
 export { LedgerForked, LedgerUnproven, OracleUnavailable, PactstreamError, ProofError, ReportError, ReportExpired, ReportIssuerError, ReportMalformed, ReportSignatureError, ReportStale, UnknownAgent, } from './errors.js';
 export { TileReader, verifyInclusion } from './merkle.js';
 export { openCheckpoint, parseLogKeys } from './note.js';
@@ -18,8 +20,12 @@ export class TrustClient {
     #url;
     #fetch;
     #memory;
+    #policy;
     #turn = Promise.resolve();
     constructor(options) {
+        if (options.checkLedger === false && (options.quorum ?? options.witnesses?.length ?? 0) > 0) {
+            throw new TypeError('cosignatures are of the ledger, which is not to be checked');
+        }
         this.#options = options;
         this.#url = (options.url ?? `https://${options.issuer}`).replace(/\/+$/, '');
         this.#fetch = options.fetch ?? globalThis.fetch.bind(globalThis);
@@ -31,12 +37,14 @@ export class TrustClient {
      * @throws OracleUnavailable the oracle does not answer; try again.
      * @throws UnknownAgent it knows nothing of the agent.
      * @throws ReportError the report is not the issuer's, not in force, too old, or not of the ledger that it names.
+     * @throws ProofError a witness's key is none, or so many cosignatures cannot be asked for.
      * @throws TypeError the agent's id is not a UUID.
      */
     async get(agentId) {
         const wanted = agentId.toLowerCase();
         if (!UUID.test(wanted))
             throw new TypeError('agentId must be a UUID');
+        const policy = await (this.#policy ??= witnessPolicy(this.#options.witnesses ?? [], this.#options.quorum));
         const raw = await this.#get(`api/v1/trust/${wanted}`, MAX_REPORT_BYTES);
         if (raw === null)
             throw new UnknownAgent(`the oracle knows nothing of the agent ${wanted}`);
@@ -46,9 +54,12 @@ export class TrustClient {
             throw new ReportMalformed(`the report is of another agent than ${wanted}`);
         this.#checkFreshness(claims, now);
         const { head, checkpoint, proof } = ledgerOf(claims);
+        if (head === null && policy.quorum > 0 && (claims['observation'] ?? null) !== null) {
+            throw new LedgerUnproven('the report names no checkpoint that a witness could have cosigned');
+        }
         if (this.#options.checkLedger !== false && head !== null && checkpoint !== null) {
             // One after another, since each is compared with what was seen before.
-            const turn = this.#turn.then(() => this.#checkLedger(wanted, head, checkpoint, proof));
+            const turn = this.#turn.then(() => this.#checkLedger(wanted, head, checkpoint, proof, policy));
             this.#turn = turn.catch(() => undefined);
             await turn;
         }
@@ -70,7 +81,7 @@ export class TrustClient {
             throw new ReportStale(`the score is ${lag} s behind the ledger; accepted are ${maxLagSeconds} s`);
         }
     }
-    async #checkLedger(agentId, head, note, proof) {
+    async #checkLedger(agentId, head, note, proof, policy) {
         const pin = await this.#memory.get(head.log);
         const keys = await this.#keysOf(head.log, pin);
         let grown;
@@ -79,6 +90,7 @@ export class TrustClient {
             const seen = pin === undefined ? null : readCheckpoint(pin.note);
             const files = this.#filesOf(head.log);
             await compare(seen, checkpoint, files);
+            await checkCosigned(note, checkpoint, keys, policy, files);
             const path = proof?.map(fromHex) ?? (await (await open(files, checkpoint)).inclusionProof(head.leafIndex));
             await verifyInclusion(fromHex(head.leafHash), head.leafIndex, checkpoint.size, path, checkpoint.root);
             grown = seen === null || checkpoint.size > seen.size;
@@ -190,6 +202,26 @@ async function compare(seen, now, files) {
     const root = older.size === newer.size ? newer.root : await (await open(files, newer)).rootAt(older.size);
     if (!equal(root, older.root)) {
         throw new LedgerForked(`log '${now.origin}': the tree of ${now.size} leaves is not the one seen with ${seen.size} leaves`);
+    }
+}
+/**
+ * Whether enough witnesses cosigned this tree, or what is published now, if that extends it.
+ *
+ * A report keeps the note under which its head was proved first; a cosignature that came later, and that of a mirror,
+ * stands under the published one only.
+ */
+async function checkCosigned(note, checkpoint, keys, policy, files) {
+    try {
+        await openCosigned(note, checkpoint.origin, keys, policy);
+    }
+    catch (error) {
+        if (!(error instanceof TooFewCosignatures))
+            throw error;
+        const published = await openCosigned(text(await files('checkpoint')), checkpoint.origin, keys, policy);
+        if (published.checkpoint.size < checkpoint.size) {
+            throw new ProofError(`${error.message}, and published are ${published.checkpoint.size} so far`);
+        }
+        await compare(published.checkpoint, checkpoint, files);
     }
 }
 function open(files, checkpoint) {

@@ -1,5 +1,6 @@
 /** Fetches an agent's report and returns its claims only if everything that can be checked holds. */
 import { type Bytes, equal, fromHex } from './bytes.js'
+import { openCosigned, TooFewCosignatures, type WitnessPolicy, witnessPolicy } from './cosignature.js'
 import {
   LedgerForked,
   LedgerUnproven,
@@ -13,6 +14,14 @@ import { type FetchFile, TileReader, verifyInclusion } from './merkle.js'
 import { type Checkpoint, type LogKey, openCheckpoint, parseLogKeys, readCheckpoint } from './note.js'
 import { type Claims, momentMicros, verifyReport } from './report.js'
 
+export {
+  type Cosigned,
+  openCosigned,
+  TooFewCosignatures,
+  type WitnessKey,
+  type WitnessPolicy,
+  witnessPolicy,
+} from './cosignature.js'
 export {
   LedgerForked,
   LedgerUnproven,
@@ -54,6 +63,10 @@ export interface TrustClientOptions {
   readonly url?: string
   /** The logs' verifier keys as text; without them the first ones that the oracle publishes are trusted. */
   readonly logKeys?: string
+  /** Witnesses' verifier keys, got from them: they must have cosigned the report's tree, or one that extends it. */
+  readonly witnesses?: readonly string[]
+  /** How many of them; all, unless given. */
+  readonly quorum?: number
   /** Remembers checkpoints; unless given, they are remembered as long as the client lives. */
   readonly memory?: TrustMemory
   /** Whether what the report says of the ledger is checked; it is, unless this is false. */
@@ -83,9 +96,13 @@ export class TrustClient {
   readonly #url: string
   readonly #fetch: typeof fetch
   readonly #memory: TrustMemory
+  #policy: Promise<WitnessPolicy> | undefined
   #turn: Promise<unknown> = Promise.resolve()
 
   constructor(options: TrustClientOptions) {
+    if (options.checkLedger === false && (options.quorum ?? options.witnesses?.length ?? 0) > 0) {
+      throw new TypeError('cosignatures are of the ledger, which is not to be checked')
+    }
     this.#options = options
     this.#url = (options.url ?? `https://${options.issuer}`).replace(/\/+$/, '')
     this.#fetch = options.fetch ?? globalThis.fetch.bind(globalThis)
@@ -98,11 +115,13 @@ export class TrustClient {
    * @throws OracleUnavailable the oracle does not answer; try again.
    * @throws UnknownAgent it knows nothing of the agent.
    * @throws ReportError the report is not the issuer's, not in force, too old, or not of the ledger that it names.
+   * @throws ProofError a witness's key is none, or so many cosignatures cannot be asked for.
    * @throws TypeError the agent's id is not a UUID.
    */
   async get(agentId: string): Promise<Claims> {
     const wanted = agentId.toLowerCase()
     if (!UUID.test(wanted)) throw new TypeError('agentId must be a UUID')
+    const policy = await (this.#policy ??= witnessPolicy(this.#options.witnesses ?? [], this.#options.quorum))
     const raw = await this.#get(`api/v1/trust/${wanted}`, MAX_REPORT_BYTES)
     if (raw === null) throw new UnknownAgent(`the oracle knows nothing of the agent ${wanted}`)
     const now = new Date()
@@ -110,9 +129,12 @@ export class TrustClient {
     if (claims['agentId'] !== wanted) throw new ReportMalformed(`the report is of another agent than ${wanted}`)
     this.#checkFreshness(claims, now)
     const { head, checkpoint, proof } = ledgerOf(claims)
+    if (head === null && policy.quorum > 0 && (claims['observation'] ?? null) !== null) {
+      throw new LedgerUnproven('the report names no checkpoint that a witness could have cosigned')
+    }
     if (this.#options.checkLedger !== false && head !== null && checkpoint !== null) {
       // One after another, since each is compared with what was seen before.
-      const turn = this.#turn.then(() => this.#checkLedger(wanted, head, checkpoint, proof))
+      const turn = this.#turn.then(() => this.#checkLedger(wanted, head, checkpoint, proof, policy))
       this.#turn = turn.catch(() => undefined)
       await turn
     }
@@ -134,7 +156,13 @@ export class TrustClient {
     }
   }
 
-  async #checkLedger(agentId: string, head: Head, note: string, proof: readonly string[] | null): Promise<void> {
+  async #checkLedger(
+    agentId: string,
+    head: Head,
+    note: string,
+    proof: readonly string[] | null,
+    policy: WitnessPolicy,
+  ): Promise<void> {
     const pin = await this.#memory.get(head.log)
     const keys = await this.#keysOf(head.log, pin)
     let grown: boolean
@@ -143,6 +171,7 @@ export class TrustClient {
       const seen = pin === undefined ? null : readCheckpoint(pin.note)
       const files = this.#filesOf(head.log)
       await compare(seen, checkpoint, files)
+      await checkCosigned(note, checkpoint, keys, policy, files)
       const path = proof?.map(fromHex) ?? (await (await open(files, checkpoint)).inclusionProof(head.leafIndex))
       await verifyInclusion(fromHex(head.leafHash), head.leafIndex, checkpoint.size, path, checkpoint.root)
       grown = seen === null || checkpoint.size > seen.size
@@ -250,6 +279,31 @@ async function compare(seen: Checkpoint | null, now: Checkpoint, files: FetchFil
     throw new LedgerForked(
       `log '${now.origin}': the tree of ${now.size} leaves is not the one seen with ${seen.size} leaves`,
     )
+  }
+}
+
+/**
+ * Whether enough witnesses cosigned this tree, or what is published now, if that extends it.
+ *
+ * A report keeps the note under which its head was proved first; a cosignature that came later, and that of a mirror,
+ * stands under the published one only.
+ */
+async function checkCosigned(
+  note: string,
+  checkpoint: Checkpoint,
+  keys: readonly LogKey[],
+  policy: WitnessPolicy,
+  files: FetchFile,
+): Promise<void> {
+  try {
+    await openCosigned(note, checkpoint.origin, keys, policy)
+  } catch (error) {
+    if (!(error instanceof TooFewCosignatures)) throw error
+    const published = await openCosigned(text(await files('checkpoint')), checkpoint.origin, keys, policy)
+    if (published.checkpoint.size < checkpoint.size) {
+      throw new ProofError(`${error.message}, and published are ${published.checkpoint.size} so far`)
+    }
+    await compare(published.checkpoint, checkpoint, files)
   }
 }
 

@@ -8,6 +8,7 @@ import {
   canonical,
   JsonError,
   openCheckpoint,
+  openCosigned,
   parseJson,
   parseLogKeys,
   ProofError,
@@ -16,6 +17,7 @@ import {
   verifyInclusion,
   verifyJwt,
   verifyReport,
+  witnessPolicy,
 } from '../dist/index.js'
 import { pauseSeconds } from '../dist/sender.js'
 import { NotNow, Refused, retryAfterSeconds, Transport } from '../dist/transport.js'
@@ -103,6 +105,19 @@ test('checkpoints open and are refused as in Python', async () => {
     const opened = parseLogKeys(keys).then((known) => openCheckpoint(note, 'dev/ledger/0', known.get('dev/ledger/0') ?? []))
     if (checkpoint === null) await assert.rejects(opened, ProofError, name)
     else assert.deepEqual(await opened.then(({ size, root }) => ({ size, root: toHex(root) })), checkpoint, name)
+  }
+})
+
+test('cosignatures count and are refused as in Python', async () => {
+  for (const { name, note, keys, witnesses, quorum, cosigned } of read('cosignatures.json')) {
+    const open = async () => {
+      const policy = await witnessPolicy(witnesses, quorum ?? undefined)
+      const { checkpoint, cosignedAt } = await openCosigned(note, 'dev/ledger/0', (await parseLogKeys(keys)).get('dev/ledger/0'), policy)
+      const times = Object.fromEntries([...cosignedAt].map(([witness, seconds]) => [witness, String(seconds)]))
+      return { size: checkpoint.size, root: toHex(checkpoint.root), cosignedAt: times }
+    }
+    if (cosigned === null) await assert.rejects(open(), ProofError, name)
+    else assert.deepEqual(await open(), cosigned, name)
   }
 })
 
