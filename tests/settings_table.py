@@ -59,6 +59,10 @@ from the settings classes by `python -m tests.settings_table`, and a test checks
 """
 
 _ELSEWHERE: Final = (
+    (
+        "PACTSTREAM_KEY_EVALUATOR_ED25519",
+        "Third-party evaluators: the key of functions in that process as PEM: [Extending](extending.md).",
+    ),
     ("PACTSTREAM_KEY_LEDGER_ED25519", "Sealer: its signing key as PEM, in place of a file: [Keys](keys.md)."),
     ("PACTSTREAM_KEY_REPORT_ES256", "Oracle: a signing key as PEM, in place of a file; both or none."),
     ("PACTSTREAM_KEY_REPORT_ED25519", "Oracle: the other one."),

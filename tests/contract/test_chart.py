@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 import subprocess
 from functools import cache
@@ -28,9 +29,6 @@ KEYS = {
 }
 
 pytestmark = pytest.mark.skipif(HELM is None, reason="helm is not installed: make tools")
-
-BESIDE = {"external"}
-"""Run where there are evaluators of third parties, with files of theirs (docs/extending.md)."""
 
 
 def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -65,7 +63,7 @@ def test_lint() -> None:
 
 
 def test_a_workload_for_each_service_with_rights_of_its_own() -> None:
-    assert set(workloads()) == set(RIGHTS) - BESIDE
+    assert set(workloads()) == set(RIGHTS)
     for service, pod in workloads().items():
         assert environment(pod)["PACTSTREAM_KAFKA_SASL_USERNAME"]["value"] == f"pactstream-{service}"
         assert importlib.util.find_spec(f"{pod['containers'][0]['args'][0]}.__main__"), service
@@ -85,7 +83,7 @@ def test_a_key_is_with_the_service_that_signs_with_it_and_no_other() -> None:
         "PACTSTREAM_KEY_LEDGER_ED25519": {"sealer"},
         "PACTSTREAM_KEY_REPORT_ES256": {"oracle"},
         "PACTSTREAM_KEY_REPORT_ED25519": {"oracle"},
-        "PACTSTREAM_KEY_WEBHOOK": {"oracle", "push"},
+        "PACTSTREAM_KEY_WEBHOOK": {"oracle", "push", "external"},
         "PACTSTREAM_KEY_PAGING": {"gateway", "paging"},
     }
 
@@ -96,6 +94,46 @@ def test_traces_go_nowhere_unless_they_are_wanted() -> None:
     assert wanted["replicas"] == 1
     where = environment(wanted["template"]["spec"])["PACTSTREAM_OTLP_DESTINATIONS"]
     assert where["valueFrom"] == {"secretKeyRef": {"name": "pactstream-otlp", "key": "destinations"}}
+
+
+def test_evaluators_are_asked_where_they_are_named_and_nothing_else_is_reached() -> None:
+    assert of_kind("StatefulSet")["ps-external"]["spec"]["replicas"] == 0
+    asks = helm("template", "ps", str(CHART), "--set", "services.external.replicas=1")
+    assert asks.returncode != 0
+    assert "/services/external/evaluators" in asks.stderr  # somebody must be named
+    named = {
+        f"0196c9a4-5555-7000-8000-00000000000{number}": {kind: where}
+        for number, kind, where in (
+            (1, "url", "https://evaluator.example/pactstream"),
+            (2, "url", "https://another.example:8443/"),
+            (3, "plugin", "round_amounts"),
+        )
+    }
+    given = (
+        "services.external.replicas=2",
+        "secrets.evaluatorKey=keys-of-evaluators",
+        *(
+            f"services.external.evaluators.{issuer}.{kind}={where}"
+            for issuer, place in named.items()
+            for kind, where in place.items()
+        ),
+    )
+    workload = of_kind("StatefulSet", *given)["ps-external"]["spec"]
+    assert workload["replicas"] == 2
+    pod = workload["template"]["spec"]
+    variables = environment(pod)
+    file = Path(variables["PACTSTREAM_EXTERNAL_EVALUATORS"]["value"])
+    key = variables["PACTSTREAM_KEY_EVALUATOR_ED25519"]["valueFrom"]
+    assert key == {"secretKeyRef": {"name": "keys-of-evaluators", "key": "evaluator.ed25519.pem"}}
+    (mount,) = [one for one in pod["containers"][0]["volumeMounts"] if one["mountPath"] == str(file.parent)]
+    (volume,) = [one for one in pod["volumes"] if one["name"] == mount["name"]]
+    assert json.loads(of_kind("ConfigMap", *given)[volume["configMap"]["name"]]["data"][file.name]) == named
+    egress = of_kind("NetworkPolicy", *given)["ps-external"]["spec"]["egress"]
+    assert {port["port"] for rule in egress for port in rule["ports"]} == {53, 9093, 443, 8443}
+    assert "ps-external" in of_kind("PodDisruptionBudget", *given)
+    # Who is named is read at the start: another list, another pod.
+    fewer = of_kind("StatefulSet", *given[:-1])["ps-external"]["spec"]
+    assert fewer["template"]["metadata"]["annotations"] != workload["template"]["metadata"]["annotations"]
 
 
 def test_secrets_are_references() -> None:
@@ -129,6 +167,7 @@ def test_workers_come_back_under_their_names_with_their_state() -> None:
         "behaviour",
         "anomaly",
         "otlp",
+        "external",
     }
     (claim,) = workers["ps-evaluator"]["spec"]["volumeClaimTemplates"]
     assert claim["metadata"]["name"] == "state"
@@ -184,7 +223,12 @@ def test_pods_are_spread_over_zones_and_hosts() -> None:
 def test_disruption_budgets_and_monitors() -> None:
     assert all(one["spec"]["maxUnavailable"] == 1 for one in of_kind("PodDisruptionBudget").values())
     monitors = of_kind("ServiceMonitor", "serviceMonitor.enabled=true")
-    assert {name.removeprefix("ps-") for name in monitors} == set(RIGHTS) - BESIDE
+    assert {name.removeprefix("ps-") for name in monitors} == set(RIGHTS)
+    # The alert rules know the jobs by the services' names.
+    services = of_kind("Service")
+    for name, one in monitors.items():
+        label = one["spec"]["jobLabel"]
+        assert services[name]["metadata"]["labels"][label] == name.removeprefix("ps-")
 
 
 def test_setup_is_the_operators() -> None:

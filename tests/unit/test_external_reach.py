@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -14,10 +14,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from evaluator_worker.external import reach
+from evaluator_worker.external import reach, wiring
 from evaluator_worker.external.reach import InProcess, NoVerdict, OverHttp, Place, plugin, read_places
+from evaluator_worker.external.settings import ExternalSettings
+from pactstream import clock
 from pactstream.errors import Fatal, InvalidInput
 from pactstream.evaluation import Opinion, Question, request, sign
+from pactstream.evaluation.verdict import verify
 from pactstream.signing.keys import SigningKey
 from pactstream.webhooks import signature
 from pactstream.webhooks.sender import Sender
@@ -171,6 +174,23 @@ def test_an_installed_function_is_found_by_its_entry_point(
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(Fatal, match="cannot be loaded"):
         plugin("nothing")
+
+
+def test_the_key_of_functions_may_stand_in_the_environment(
+    tmp_path: Path, key: SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the chart gives it: with `fsGroup` a mounted file is the group's to read, and is refused."""
+    source = "from pactstream.evaluation import Opinion\ndef judge(question): return Opinion(verdict='valid')\n"
+    install(tmp_path, "calm_evaluator", "calm = calm_evaluator:judge\n", source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    settings = ExternalSettings(key_dir=tmp_path / "none")
+    with ExitStack() as held, pytest.raises(Fatal, match="missing"):
+        wiring._evaluators(settings, {ISSUER: Place(plugin="calm")}, held)
+    monkeypatch.setenv("PACTSTREAM_KEY_EVALUATOR_ED25519", (tmp_path / "evaluator.ed25519.pem").read_text())
+    with ExitStack() as held:
+        found = wiring._evaluators(settings, {ISSUER: Place(plugin="calm")}, held)
+        signed = found[ISSUER].ask(QUESTION).result(5)
+    assert verify(signed, QUESTION, {key.kid: key.public}, now_micros=clock.now_micros()).verdict == "valid"
 
 
 def install(directory: Path, module: str, entries: str, source: str) -> None:

@@ -26,6 +26,8 @@ anomaly:
   {module: evaluator_worker.anomaly, port: 9108, metrics: 9108, worker: true, clickhouse: true}
 otlp:
   {module: evaluator_worker.otlp, port: 9111, metrics: 9111, worker: true, collectors: true}
+external:
+  {module: evaluator_worker.external, port: 9113, metrics: 9113, worker: true, evaluators: true}
 {{- end -}}
 
 {{/* Secrets by service. Keys come as variables: Kubernetes lets the group read mounted ones, which is refused. */}}
@@ -50,6 +52,21 @@ paging:
   - {variable: KEY_PAGING, of: pagingKey, key: paging.key}
 otlp:
   - {variable: OTLP_DESTINATIONS, of: otlp, key: destinations}
+external:
+  - {variable: KEY_WEBHOOK, of: webhookKey, key: webhook.key}
+  - {variable: KEY_EVALUATOR_ED25519, of: evaluatorKey, key: evaluator.ed25519.pem}
+{{- end -}}
+
+{{/* Ports of third-party evaluators, as a list in JSON: no other is reached. */}}
+{{- define "pactstream.evaluatorPorts" -}}
+{{- $ports := list -}}
+{{- range .Values.services.external.evaluators -}}
+{{- with .url -}}
+{{- $given := regexFind ":[0-9]+$" (urlParse .).host | trimPrefix ":" -}}
+{{- $ports = append $ports ($given | default (hasPrefix "https:" . | ternary "443" "80") | int) -}}
+{{- end -}}
+{{- end -}}
+{{ $ports | uniq | toJson }}
 {{- end -}}
 
 {{- define "pactstream.name" -}}
