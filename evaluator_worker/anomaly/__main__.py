@@ -11,6 +11,7 @@ from evaluator_worker.anomaly.settings import AnomalySettings
 from pactstream import logs, settings, tracing, worker
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.errors import Fatal
+from pactstream.kafka import reach
 
 
 def main() -> int:
@@ -19,6 +20,7 @@ def main() -> int:
         ours = settings.load(AnomalySettings)
         logs.configure("anomaly", ours.log_level)
         tracing.start(ours, "anomaly")
+        reach.check(ours)
         with ClickHouse(ours) as database:
             app = AnomalyApp(ours)
             write = partial(projector.insert, database)

@@ -8,6 +8,7 @@ from evaluator_worker.behaviour import wiring
 from evaluator_worker.behaviour.settings import BehaviourSettings
 from pactstream import logs, settings, tracing, worker
 from pactstream.errors import Fatal
+from pactstream.kafka import reach
 
 
 def main() -> int:
@@ -16,6 +17,7 @@ def main() -> int:
         ours = settings.load(BehaviourSettings)
         logs.configure("behaviour", ours.log_level)
         tracing.start(ours, "behaviour")
+        reach.check(ours)
         processor = wiring.build(ours)
         return worker.run(
             [processor.run], host=ours.bind_host, port=ours.behaviour_port, ready=lambda: processor.ready

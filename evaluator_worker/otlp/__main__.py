@@ -6,8 +6,9 @@ import sys
 
 from evaluator_worker.otlp import wiring
 from evaluator_worker.otlp.settings import OtlpSettings
-from pactstream import logs, settings, worker
+from pactstream import logs, settings, tracing, worker
 from pactstream.errors import Fatal
+from pactstream.kafka import reach
 
 
 def main() -> int:
@@ -15,6 +16,8 @@ def main() -> int:
     try:
         ours = settings.load(OtlpSettings)
         logs.configure("otlp", ours.log_level)
+        tracing.start(ours, "otlp")
+        reach.check(ours)
         relays = wiring.build(ours)
         return worker.run(
             [relay.run for relay in relays],

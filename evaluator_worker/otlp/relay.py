@@ -20,9 +20,10 @@ from evaluator_worker.otlp import metrics
 from evaluator_worker.otlp.collector import Answer, Collector
 from evaluator_worker.otlp.sessions import Sessions
 from evaluator_worker.otlp.spans import spans_of
-from pactstream import avro, clock
+from pactstream import avro, clock, tracing
 from pactstream.errors import InvalidInput
 from pactstream.kafka import config, topics
+from pactstream.kafka.messages import as_record
 from pactstream.kafka.sessions import run_sessions
 from pactstream.sdk.transport import NotNow
 from pactstream.settings import KafkaSettings
@@ -110,6 +111,7 @@ class _Session:
         self._bytes = 0
         self._waiting = False
         self._failed: KafkaException | None = None
+        self._traced: tracing.Transaction | None = None
         self._consumer = Consumer(config.consumer(settings, plan.group))
         self._consumer.subscribe(
             [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
@@ -118,6 +120,7 @@ class _Session:
     def turn(self) -> None:
         """Collect what fits into a request or two, send it, commit."""
         self._collect()
+        sent = 0
         while self._spans:  # what came during a pause is there before its offset is committed
             spans, self._spans, self._bytes = self._spans, [], 0
             for request in _requests(spans, self._plan.max_spans):
@@ -125,11 +128,20 @@ class _Session:
                 if answer is None:
                     return  # told to stop: nothing is committed, the same comes again
                 self._count(answer, len(request))
+                sent += len(request)
         # A crash here: the collector has the spans, the offsets are as they were. It gets the same again.
         self._commit()
+        self._end_trace(sent)
 
     def close(self) -> None:
+        self._end_trace(None)
         self._consumer.close()
+
+    def _end_trace(self, spans: int | None) -> None:
+        """As of a transaction: what it took is committed, with so many spans; None: it comes again."""
+        if self._traced is not None:
+            self._traced.end(spans)
+            self._traced = None
 
     def _collect(self) -> None:
         until: float | None = None
@@ -150,20 +162,25 @@ class _Session:
         return message
 
     def _take(self, message: Message) -> None:
-        error, partition, offset = message.error(), message.partition(), message.offset()
+        error = message.error()
         if error is not None:
             if not error.retriable():
                 raise KafkaException(error)
             return
-        held = self._held.get(-1 if partition is None else partition)
-        if held is None or offset is None:
+        record = as_record(message)
+        held = self._held.get(record.partition)
+        if held is None:
             return  # revoked between the fetch and here
+        self._traced = self._traced or tracing.transaction(self._plan.group)
+        if self._traced is not None:
+            self._traced.took(record.headers)
         try:
-            self._read(held, avro.decode_as("EvaluatedBatch", message.value()), offset)
+            self._read(held, avro.decode_as("EvaluatedBatch", record.value), record.offset)
         except InvalidInput as refused:
             metrics.SKIPPED_RECORDS.inc()
-            _log.error("%s: the record at %s[%s] is skipped: %s", self._plan.group, partition, offset, refused)
-        held.next_offset = max(offset + 1, held.export_from)
+            where = f"{record.partition}[{record.offset}]"
+            _log.error("%s: the record at %s is skipped: %s", self._plan.group, where, refused)
+        held.next_offset = max(record.offset + 1, held.export_from)
 
     def _read(self, held: _Held, batch: dict[str, Any], offset: int) -> None:
         plan = self._plan

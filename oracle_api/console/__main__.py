@@ -13,6 +13,7 @@ from pactstream import logs, server, settings, tracing, worker
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.control.tenants import TenantDirectory
 from pactstream.errors import Fatal
+from pactstream.kafka import reach
 
 
 def main() -> int:
@@ -21,6 +22,7 @@ def main() -> int:
         ours = settings.load(ConsoleSettings)
         logs.configure("oracle_api.console", ours.log_level)
         tracing.start(ours, "oracle_api.console")
+        reach.check(ours)
         directory = TenantDirectory(ours)
         with ExitStack() as opened:
             opened.enter_context(server.metrics(ours.metrics_host, ours.console_metrics_port))

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -16,11 +16,13 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from evaluator_worker.otlp.collector import Collector
 from evaluator_worker.otlp.relay import Plan, Relay
 from evaluator_worker.otlp.spans import Of, root_id
-from pactstream import settings
+from pactstream import settings, tracing
 from pactstream.devstack.ports import answers, free_port
 from pactstream.kafka import config, topics
 from pactstream.settings import KafkaSettings, ServiceSettings
@@ -105,9 +107,18 @@ def test_sessions_are_exported_through_outages_once_and_go_on_after_a_restart(ka
 def test_a_record_that_is_there_twice_is_the_same_spans(kafka: ServiceSettings) -> None:
     record = Judge()(*session("s-1", call()))
     produce(kafka, topics.EVALUATED, [record, record])
-    with collecting() as peer, relaying(kafka, peer.url):
-        eventually(lambda: len(peer.spans) == 4)
-    assert len({(one.trace_id, one.span_id) for one in peer.spans}) == 2
+    own = InMemorySpanExporter()
+    traced = kafka.model_copy(update={"tracing_enabled": True})
+    with ExitStack() as after:
+        tracing.start(traced, "otlp", SimpleSpanProcessor(own))
+        after.callback(tracing.stop)
+        with collecting() as peer, relaying(kafka, peer.url):
+            eventually(lambda: len(peer.spans) == 4)
+        assert len({(one.trace_id, one.span_id) for one in peer.spans}) == 2
+        # The relay's own traces are another thing: what it took and committed, as of a transaction.
+        made = own.get_finished_spans()
+    assert {one.name for one in made} == {"process otlp-test"}
+    assert sum(int(str((one.attributes or {})["messaging.batch.message_count"])) for one in made) == 4
 
 
 def test_destinations_do_not_wait_for_each_other_and_get_what_is_theirs(kafka: ServiceSettings) -> None:
