@@ -143,8 +143,8 @@ _LOOP_METRICS: Final = (
         "pactstream_consumer_lag_records",
         "gauge",
         "offsets",
-        "From where a partition held here is read to its end, ten seconds old at most; for the anomaly app "
-        "from its commit. No series where a process is in no group.",
+        "From where a partition held here is read to its end, ten seconds old at most; for the anomaly app, "
+        "and a relay whose collector takes nothing, from the commit. No series where a process is in no group.",
         _ON_KAFKA,
         ("group", "topic", "partition"),
     ),

@@ -22,7 +22,7 @@ from evaluator_worker.otlp.sessions import Sessions
 from evaluator_worker.otlp.spans import spans_of
 from pactstream import avro, clock, tracing
 from pactstream.errors import InvalidInput
-from pactstream.kafka import config, topics
+from pactstream.kafka import config, lag, topics
 from pactstream.kafka.messages import as_record
 from pactstream.kafka.sessions import run_sessions
 from pactstream.sdk.transport import NotNow
@@ -86,11 +86,11 @@ class Relay:
 
 
 class _Held:
-    """A partition: what began in it, where exporting begins, and what is committed next."""
+    """A partition: what began in it, where exporting begins, what is committed, and what is next."""
 
     def __init__(self, plan: Plan, export_from: int) -> None:
         self.sessions = Sessions(plan.sessions, plan.session_hours)
-        self.export_from = export_from
+        self.export_from = self.committed = export_from
         self.next_offset: int | None = None
         self.arrived_micros = 0
 
@@ -105,6 +105,7 @@ class _Session:
         self._collector = collector
         self._ready = ready
         self._stop = stop
+        self._prefix = settings.kafka_topic_prefix
         self._topic = topics.name(settings, topics.EVALUATED)
         self._held: dict[int, _Held] = {}
         self._spans: list[Span] = []
@@ -112,7 +113,8 @@ class _Session:
         self._waiting = False
         self._failed: KafkaException | None = None
         self._traced: tracing.Transaction | None = None
-        self._consumer = Consumer(config.consumer(settings, plan.group))
+        self._lag = lag.ConsumerLag(plan.group, self._prefix)
+        self._consumer = Consumer(config.consumer(settings, plan.group) | {"stats_cb": self._on_statistics})
         self._consumer.subscribe(
             [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
         )
@@ -224,12 +226,27 @@ class _Session:
         until = clock.monotonic_seconds() + seconds
         self._waiting = True
         self._consumer.pause(self._consumer.assignment())
+        self._show_lag()
         while not self._stop.is_set() and (left := until - clock.monotonic_seconds()) > 0:
             message = self._poll(min(left, _POLL_SECONDS))
             if message is not None:
                 self._take(message)  # fetched before the pause: it goes with the next request
         self._waiting = False
         self._consumer.resume(self._consumer.assignment())
+
+    def _on_statistics(self, statistics: str) -> None:
+        if not self._waiting:
+            self._lag(statistics)
+
+    def _show_lag(self) -> None:
+        """The client learns of a partition's end by reading: of those that are paused it knows no news."""
+        behind = []
+        for partition, held in self._held.items():
+            _, end = self._consumer.get_watermark_offsets(
+                TopicPartition(self._topic, partition), _KAFKA_SECONDS
+            )
+            behind.append((self._topic, partition, max(0, end - held.committed)))
+        lag.show(self._plan.group, self._prefix, behind)
 
     def _say_why(self, state: RetryCallState) -> None:
         self._ready.clear()
@@ -253,7 +270,7 @@ class _Session:
                 first = held.sessions.first_offset(held.arrived_micros)
                 note = "" if first is None else str(first)
                 offsets.append(TopicPartition(self._topic, partition, held.next_offset, note))
-                held.next_offset = None
+                held.committed, held.next_offset = held.next_offset, None
         if offsets:
             self._consumer.commit(offsets=offsets, asynchronous=False)
 
@@ -272,7 +289,7 @@ class _Session:
                 one.offset = _start(found)
             else:
                 low, high = consumer.get_watermark_offsets(one, _KAFKA_SECONDS)
-                one.offset = held.export_from = low if self._plan.history else high
+                one.offset = held.export_from = held.committed = low if self._plan.history else high
                 held.next_offset = one.offset  # from here on nothing is missed, whatever happens
         consumer.incremental_assign(partitions)
         if self._waiting and partitions:

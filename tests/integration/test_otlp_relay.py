@@ -18,6 +18,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from prometheus_client import REGISTRY
 
 from evaluator_worker.otlp.collector import Collector
 from evaluator_worker.otlp.relay import Plan, Relay
@@ -70,6 +71,17 @@ def relaying(kafka: KafkaSettings, url: str, **changes: Any) -> Iterator[Relay]:
 
 def tools(spans: list[Span]) -> list[str]:
     return [str(attributes(one)["gen_ai.tool.name"]) for one in spans if one.name.startswith("execute_tool")]
+
+
+def behind(group: str) -> float:
+    """What `pactstream_consumer_lag_records` shows of a group."""
+    shown = (one for metric in REGISTRY.collect() for one in metric.samples)
+    lags = [
+        one.value
+        for one in shown
+        if one.name == "pactstream_consumer_lag_records" and one.labels["group"] == group
+    ]
+    return sum(lags)
 
 
 def committed(peer: Peer, kafka: ServiceSettings, judge: Judge) -> None:
@@ -137,6 +149,7 @@ def test_destinations_do_not_wait_for_each_other_and_get_what_is_theirs(kafka: S
             produce(kafka, topics.EVALUATED, [judge(call(tool="after"))])
             eventually(lambda: tools(ours.spans) == ["before", "after"])
             eventually(lambda: tools(late.spans) == ["after"])
+            eventually(lambda: behind("otlp-away") == 2)  # two records wait for who is away
         assert attributes(ours.spans[0])["gen_ai.tool.call.arguments"] == '{"amount":10}'
         assert "gen_ai.tool.call.arguments" not in attributes(late.spans[0])
         assert others.requests == []
