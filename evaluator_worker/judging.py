@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias
 from uuid import UUID
 
-from evaluator_worker import crossings, stated
+from evaluator_worker import crossings
 from evaluator_worker.agent import ID_BYTES, AgentState
 from evaluator_worker.holds import Hold, Holds, name_of
 from pactstream import clock
@@ -16,6 +16,7 @@ from pactstream.errors import InvalidInput, Retryable
 from pactstream.kafka import topics
 from pactstream.kafka.config import MAX_MESSAGE_BYTES
 from pactstream.kafka.records import Record
+from pactstream.ledger import stated
 from pactstream.ledger.leaf import AgentHead, Contributing, Source, build_leaf
 from pactstream.ledger.openings import Salts
 from pactstream.pacts import Call, CompiledPact, Judgement, Verdict

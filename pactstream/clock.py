@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 MICROS_PER_SECOND = 1_000_000
@@ -24,6 +24,11 @@ def to_iso(micros: int) -> str:
     """Microseconds since 1970 as an RFC 3339 UTC time with six decimals: `2026-05-13T10:00:00.000000Z`."""
     seconds, fraction = divmod(micros, MICROS_PER_SECOND)
     return f"{_iso_seconds(seconds)}.{fraction:06d}Z"
+
+
+def from_micros(micros: int) -> datetime:
+    """Microseconds since 1970 as an aware `datetime`."""
+    return _EPOCH + timedelta(microseconds=micros)
 
 
 def to_micros(moment: datetime) -> int:

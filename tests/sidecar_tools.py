@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from pactstream.journal.journal import Journal
 from pactstream.sdk.config import Secret
 from pactstream.sdk.transport import Transport
 from pactstream.sidecar.app import Door, create_app
@@ -49,13 +50,19 @@ class Sidecar:
 
 @contextmanager
 def running(
-    directory: Path, url: str, key: str, *, retry_seconds: float = 60, max_bytes: int = 8 * MIB
+    directory: Path,
+    url: str,
+    key: str,
+    *,
+    retry_seconds: float = 60,
+    max_bytes: int = 8 * MIB,
+    journal: Journal | None = None,
 ) -> Iterator[Sidecar]:
     """One that sends to `url` while the block runs, with pauses short enough for tests."""
     store = Store(directory, max_bytes)
     transport = Transport(url, Secret(key))
     stop = Event()
-    forwarder = Forwarder(store, transport, retry_seconds, most_seconds=0.02)
+    forwarder = Forwarder(store, transport, retry_seconds, journal=journal, most_seconds=0.02)
     thread = Thread(target=forwarder.run, args=(stop,))
     thread.start()
     try:

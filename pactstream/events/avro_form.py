@@ -16,6 +16,8 @@ _TYPES: dict[type, str] = {
     Response: "response",
     SessionEnd: "session_end",
 }
+SENT_TYPES = frozenset(_TYPES.values())
+"""What agents send; other types are what the deployment itself adds."""
 
 
 def event_type(event: Event) -> str:

@@ -18,7 +18,7 @@ from pactstream import clock, ids
 from pactstream.events.model import ToolCall
 from pactstream.sdk.errors import PactViolation, PreflightUnavailable
 from pactstream.sdk.plain import Snapshot, text
-from pactstream.sdk.recorder import CURRENT_CALL, Recorder, Scope, moment
+from pactstream.sdk.recorder import CURRENT_CALL, Recorder, Scope
 from pactstream.sdk.session import MAX_REASON, describe
 
 CallOutcome = Literal["success", "error", "denied", "refused"]
@@ -198,7 +198,7 @@ class Call:
             tool=self._tool,
             params=msgspec.Raw(self._params.encoded),
             outcome=outcome,
-            attempted_at=moment(self._attempted_micros),
+            attempted_at=clock.from_micros(self._attempted_micros),
             latency_ms=latency_ms,
             error_message=error_message,
             reservation_id=self._reservation_id if self.needs_preflight() else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Literal, get_args
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -14,6 +15,7 @@ Unavailable = Literal["block", "allow"]
 
 MAX_BATCH_EVENTS = 500
 """The gateway takes no more in one request."""
+_MIN_JOURNAL_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,8 @@ class Config:
     preflight_timeout_seconds: float
     reserve: bool
     ca_certs: str | None
+    journal: Path | None
+    journal_max_bytes: int
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -55,6 +59,8 @@ class Config:
             raise ValueError("max_buffered_events must be at least batch_size")
         if self.max_buffered_bytes < 1:
             raise ValueError("max_buffered_bytes must be positive")
+        if self.journal_max_bytes < _MIN_JOURNAL_BYTES:
+            raise ValueError(f"journal_max_bytes must be at least {_MIN_JOURNAL_BYTES}")
         if self.block_on is not None and self.block_on not in SEVERITIES:
             raise ValueError(f"block_on must be one of {', '.join(SEVERITIES)} or None, not {self.block_on!r}")
         if self.reserve and self.block_on is None:

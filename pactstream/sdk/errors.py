@@ -7,7 +7,7 @@ from typing import Literal
 from pactstream.errors import PactstreamError
 from pactstream.sdk.verdict import Verdict
 
-ProblemKind = Literal["dropped", "rejected", "delayed", "invalid", "answer", "preflight", "callback"]
+ProblemKind = Literal["dropped", "rejected", "delayed", "invalid", "answer", "preflight", "callback", "journal"]
 """Why a `TelemetryProblem` is reported:
 
 - `dropped`: events are lost on this side (buffer full, closed, or given up after retries);
@@ -16,7 +16,8 @@ ProblemKind = Literal["dropped", "rejected", "delayed", "invalid", "answer", "pr
 - `invalid`: a telemetry method was called with unusable arguments, or a value could not be read;
 - `answer`: the server's answer could not be used (the events themselves arrived);
 - `preflight`: a pre-flight could not be had, and the call went ahead (`preflight_unavailable="allow"`);
-- `callback`: `on_verdict` or `on_error` raised.
+- `callback`: `on_verdict` or `on_error` raised;
+- `journal`: the journal could not be written (the events themselves arrived).
 """
 
 

@@ -14,7 +14,7 @@ from pactstream.events.model import MAX_TEXT, Event, Response, SessionEnd, Sessi
 from pactstream.sdk.call import Call
 from pactstream.sdk.config import checked_uuid
 from pactstream.sdk.plain import MAX_KEYS, Snapshot, snapshot, text
-from pactstream.sdk.recorder import CURRENT_CALL, Recorder, Scope, moment
+from pactstream.sdk.recorder import CURRENT_CALL, Recorder, Scope
 from pactstream.sdk.session import Metadata, Session
 from pactstream.sdk.verdict import Verdict
 
@@ -156,7 +156,7 @@ def _value(name: str, value: Any) -> Any:
 
 def _moment(value: object) -> datetime:
     if value is None:
-        return moment(clock.now_micros())
+        return clock.from_micros(clock.now_micros())
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
     if not isinstance(value, datetime):

@@ -6,8 +6,7 @@ import os
 import weakref
 from collections.abc import Mapping
 from contextvars import ContextVar
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
@@ -24,6 +23,9 @@ from pactstream.sdk.reports import OnError, Reports
 from pactstream.sdk.sender import OnVerdict, Sender
 from pactstream.sdk.transport import Transport
 
+if TYPE_CHECKING:
+    from pactstream.journal.journal import Journal
+
 DROPS_KEY: Final = "pactstream_dropped_events"
 """Metadata by which an event tells the ledger how many events before it this process lost."""
 INEXACT_KEY: Final = "pactstream_inexact_params"
@@ -35,7 +37,6 @@ _MAX_EVENT_BYTES = _BATCH_BYTES
 _MAX_VALUE = 2_048
 _MAX_KEY = 128
 _OWN_KEYS = 2
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _CLOSED_EARLY = "telemetry was closed before they could be delivered"
 _LAST_MOMENT_SECONDS = 0.5
@@ -83,7 +84,8 @@ class Recorder:
             )
         )
         self._transport = Transport(config.base_url, config.api_key, config.ca_certs)
-        self.sender = Sender(config, self.buffer, self._transport, self.reports, on_verdict)
+        journal = _opened_journal(config)
+        self.sender = Sender(config, self.buffer, self._transport, self.reports, on_verdict, journal)
         self.preflight = Preflight(config, self._transport, self.reports, self)
         self._begin_process()
         _recorders.add(self)
@@ -196,6 +198,19 @@ class Recorder:
             entry.receipt.forget("recorded by the parent process, which sends it")
 
 
+def _opened_journal(config: Config) -> Journal | None:
+    if config.journal is None:
+        return None
+    # Here, because who keeps none need not load what makes leaves.
+    from pactstream.journal.journal import Journal
+    from pactstream.ledger.files import StorageFailed
+
+    try:
+        return Journal(config.journal, config.journal_max_bytes)
+    except StorageFailed as error:
+        raise ValueError(f"journal: {error}") from None
+
+
 def _check(encoded: bytes) -> None:
     if len(encoded) > _MAX_EVENT_BYTES:
         raise InvalidInput(f"{len(encoded)} bytes; an event may have {_MAX_EVENT_BYTES}")
@@ -205,11 +220,6 @@ def _check(encoded: bytes) -> None:
         raise InvalidInput(str(error)) from None
     for member in control_faults(event):
         raise InvalidInput(f"{member} has control characters")
-
-
-def moment(micros: int) -> datetime:
-    """Microseconds since 1970 as an aware `datetime`."""
-    return _EPOCH + timedelta(microseconds=micros)
 
 
 def _after_fork_in_child() -> None:

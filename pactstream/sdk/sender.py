@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from tenacity import (
     RetryCallState,
@@ -14,12 +15,17 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from pactstream import clock
+from pactstream.errors import PactstreamError
 from pactstream.sdk.answer import Fate, Unreadable, read_fates
 from pactstream.sdk.buffer import Buffer, Entry
 from pactstream.sdk.config import Config
 from pactstream.sdk.reports import Reports
 from pactstream.sdk.transport import Body, DeliveryFailed, NotNow, Refused, Transport, json_body
 from pactstream.sdk.verdict import Verdict
+
+if TYPE_CHECKING:
+    from pactstream.journal.journal import Journal
 
 OnVerdict = Callable[[str, Verdict], object]
 
@@ -39,12 +45,14 @@ class Sender:
         transport: Transport,
         reports: Reports,
         on_verdict: OnVerdict | None,
+        journal: Journal | None = None,
     ) -> None:
         self._config = config
         self._buffer = buffer
         self._transport = transport
         self._reports = reports
         self._on_verdict = on_verdict
+        self._journal = journal
         self._waits_exponentially = wait_random_exponential(
             multiplier=config.retry_first_seconds,
             max=config.retry_max_seconds,
@@ -189,6 +197,7 @@ class Sender:
         self._buffer.pause(seconds, hurriable=not self._server_asked_to_wait)
 
     def _tell(self, batch: Sequence[Entry], fates: Sequence[Fate]) -> None:
+        self._note(batch, fates)
         for entry, fate in zip(batch, fates, strict=True):
             entry.receipt.settle(fate.status, fate.verdict, fate.error)
             if fate.verdict is not None:
@@ -200,6 +209,17 @@ class Sender:
             rejected=statuses.count("rejected"),
             dropped=statuses.count("dropped"),
         )
+
+    def _note(self, batch: Sequence[Entry], fates: Sequence[Fate]) -> None:
+        """Enter what was acknowledged in the journal, before anybody is told of it."""
+        if self._journal is None:
+            return
+        told = zip(batch, fates, strict=True)
+        accepted = [(one.event, one.receipt.event_id) for one, fate in told if fate.status == "accepted"]
+        try:
+            self._journal.note(accepted, clock.now_micros())
+        except PactstreamError as error:
+            self._reports.report("journal", str(error), count=len(accepted))
 
     def _call_back(self, event_id: str, verdict: Verdict) -> None:
         if self._on_verdict is None:

@@ -15,7 +15,7 @@ import msgspec
 from pactstream import clock, ids
 from pactstream.events.model import RoomId, SessionEnd, SessionId, SessionStart
 from pactstream.sdk.plain import text
-from pactstream.sdk.recorder import CURRENT_CALL, CURRENT_SESSION, OpenSession, Recorder, Scope, moment
+from pactstream.sdk.recorder import CURRENT_CALL, CURRENT_SESSION, OpenSession, Recorder, Scope
 
 Metadata = Mapping[str, str | int | float | bool | None]
 SessionOutcome = Literal["success", "failure", "aborted", "timeout"]
@@ -113,7 +113,7 @@ class Session:
             room_id=scope.room_id,
             pact_id=scope.pact_id,
             metadata=self.recorder.metadata(self._metadata),
-            started_at=moment(clock.now_micros()),
+            started_at=clock.from_micros(clock.now_micros()),
         )
         self.recorder.commit(start)
 
@@ -125,7 +125,7 @@ class Session:
             agent_id=scope.agent_id,
             event_id=ids.uuid7(),
             room_id=scope.room_id,
-            ended_at=moment(clock.now_micros()),
+            ended_at=clock.from_micros(clock.now_micros()),
             parent_event_id=CURRENT_CALL.get(),
             outcome=self.outcome or _outcome(error),
             reason=None if reason is None else text(reason, MAX_REASON),

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Unpack, overload
 from uuid import UUID
 
@@ -78,9 +79,11 @@ class Telemetry:
         compress_over_bytes: gzip longer request bodies; None for never.
         ca_certs: a PEM file of certificate authorities to trust instead of the system's.
         allow_insecure: allow plain http to another machine, where the network can read the API key.
+        journal: a file that notes each event that the gateway acknowledged, for `pactstream verify sent`.
+        journal_max_bytes: the most that it and the file before it, `<journal>.1`, take together.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of its range, or the journal cannot be written.
     """
 
     def __init__(
@@ -108,6 +111,8 @@ class Telemetry:
         compress_over_bytes: int | None = 8_192,
         ca_certs: str | None = None,
         allow_insecure: bool = False,
+        journal: Path | str | None = None,
+        journal_max_bytes: int = 64 * 1024 * 1024,
     ) -> None:
         config = Config(
             api_key=Secret(api_key),
@@ -129,6 +134,8 @@ class Telemetry:
             retry_for_seconds=retry_for_seconds,
             compress_over_bytes=compress_over_bytes,
             ca_certs=ca_certs,
+            journal=None if journal is None else Path(journal),
+            journal_max_bytes=journal_max_bytes,
         )
         self._recorder = Recorder(config, on_verdict, on_error)
         atexit.register(self.close)

@@ -29,7 +29,8 @@ from tenacity import (
 from tenacity.nap import sleep_using_event
 
 from pactstream import clock
-from pactstream.errors import Backpressure
+from pactstream.errors import Backpressure, PactstreamError
+from pactstream.journal.journal import Journal
 from pactstream.sdk.sender import EVENTS_PATH
 from pactstream.sdk.transport import NotNow, Refused, Transport, json_body
 from pactstream.sidecar import metrics
@@ -45,8 +46,9 @@ _MAX_REASON: Final = 500
 _log = logging.getLogger(__name__)
 
 
-class _Result(msgspec.Struct):
+class _Result(msgspec.Struct, rename="camel"):
     status: str
+    event_id: str = ""
     error: msgspec.Raw = msgspec.Raw(b"null")
 
 
@@ -61,9 +63,16 @@ class Forwarder:
     """The one that sends; `run` is a thread's work. `retry_seconds` as in the table above."""
 
     def __init__(
-        self, store: Store, transport: Transport, retry_seconds: float, *, most_seconds: float = 30
+        self,
+        store: Store,
+        transport: Transport,
+        retry_seconds: float,
+        *,
+        journal: Journal | None = None,
+        most_seconds: float = 30,
     ) -> None:
         self._store = store
+        self._journal = journal
         self._transport = transport
         self._retry_seconds = retry_seconds
         self._waits = wait_random_exponential(multiplier=0.2, max=most_seconds)
@@ -130,18 +139,30 @@ class Forwarder:
                 EVENTS_PATH, json_body(batch.body, _COMPRESS_OVER_BYTES), REQUEST_SECONDS
             )
         except Refused as refused:
-            found = _refusals(batch, refused.content)
-            if found is not None:
-                return found
+            results = _results(batch, refused.content)
+            if results is not None:
+                return _refusals(batch, results)
             if refused.status == _TOO_LARGE and batch.events > 1:
                 raise _TooLarge from None
             if refused.status in _OF_THE_BATCH:
                 return [_whole(batch, str(refused))]
             raise NotNow(f"the gateway refuses this sidecar: {refused}") from None
-        found = _refusals(batch, content)
-        if found is None:
+        results = _results(batch, content)
+        if results is None:
             raise NotNow("the answer is not the gateway's", suspicious=True)
-        return found
+        self._note(batch, results)
+        return _refusals(batch, results)
+
+    def _note(self, batch: Batch, results: Sequence[_Result]) -> None:
+        """Enter what was acknowledged in the journal; what is sent again is noted again, and counts once."""
+        if self._journal is None:
+            return
+        pairs = zip(events_of(batch.body), results, strict=True)
+        accepted = [(event, one.event_id) for event, one in pairs if one.status != "rejected"]
+        try:
+            self._journal.note(accepted, clock.now_micros())
+        except PactstreamError as error:
+            _log.error("%d events are not in the journal: %s", len(accepted), error)
 
     def _wait(self, state: RetryCallState) -> float:
         wish = _failure(state).retry_after_seconds
@@ -168,14 +189,17 @@ def _halves(batch: Batch) -> tuple[Batch, Batch]:
     return Batch(batch.id, len(first), joined(first)), Batch(batch.id, len(second), joined(second))
 
 
-def _refusals(batch: Batch, content: bytes) -> list[Refusal] | None:
-    """The events that were rejected, each with its reason; None: these are no results of this batch."""
+def _results(batch: Batch, content: bytes) -> list[_Result] | None:
+    """The result of each event; None: these are no results of this batch."""
     try:
         results = _decode(content).results
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    if len(results) != batch.events:
-        return None
+    return results if len(results) == batch.events else None
+
+
+def _refusals(batch: Batch, results: Sequence[_Result]) -> list[Refusal]:
+    """The events that were rejected, each with its reason."""
     rejected = [(index, one) for index, one in enumerate(results) if one.status == "rejected"]
     events: Sequence[bytes] = events_of(batch.body) if rejected else ()
     return [

@@ -57,6 +57,14 @@ class SidecarSettings(Settings):
         gt=0,
         description="Sidecar: a batch that the gateway fails on for this long (5xx, no overload) is set aside.",
     )
+    sidecar_journal: Path | None = Field(
+        None,
+        description="Sidecar: file that notes each event that the gateway acknowledged, for "
+        "`pactstream verify sent`; none if unset.",
+    )
+    sidecar_journal_max_bytes: int = Field(
+        64 * MIB, ge=MIB, description="Sidecar: most that it and the file before it take together."
+    )
     sidecar_gateway_ca: Path | None = Field(
         None, description="Sidecar: CA bundle (PEM) that signs the gateway; system's if unset."
     )

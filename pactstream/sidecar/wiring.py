@@ -8,6 +8,7 @@ from typing import Final
 
 from pactstream import server
 from pactstream.errors import Fatal
+from pactstream.journal.journal import Journal
 from pactstream.ledger import files
 from pactstream.sdk.config import Secret, checked_url, is_loopback
 from pactstream.sdk.transport import Transport
@@ -24,15 +25,16 @@ def run(settings: SidecarSettings) -> int:
     """Serve until SIGTERM or SIGINT, then let the request under way to the gateway end; the exit code.
 
     Raises:
-        Fatal: settings that do not fit together, a directory or port that another process has, a damaged file.
+        Fatal: settings that do not fit together, a directory or port that another process has, a damaged file,
+            a journal that cannot be written.
     """
-    door, transport = build_door(settings), build_transport(settings)
+    door, transport, journal = build_door(settings), build_transport(settings), build_journal(settings)
     stop = Event()
     with files.held(settings.sidecar_dir):
         store = Store(settings.sidecar_dir, settings.sidecar_max_bytes)
         fill = store.fill()
         _log.info("%d batches wait, %d dead letters", fill.batches, fill.letters)
-        forwarder = Forwarder(store, transport, settings.sidecar_retry_seconds)
+        forwarder = Forwarder(store, transport, settings.sidecar_retry_seconds, journal=journal)
         sending = Thread(target=forwarder.run, args=(stop,), name="sidecar forwarder")
         sending.start()
         try:
@@ -74,6 +76,16 @@ def build_door(settings: SidecarSettings) -> Door:
         if not token:
             raise Fatal("an address other than loopback needs PACTSTREAM_SIDECAR_TOKEN")
     return Door(token)
+
+
+def build_journal(settings: SidecarSettings) -> Journal | None:
+    """Where what was acknowledged is noted, if anywhere. Raises Fatal: it cannot be written."""
+    if settings.sidecar_journal is None:
+        return None
+    try:
+        return Journal(settings.sidecar_journal, settings.sidecar_journal_max_bytes)
+    except files.StorageFailed as error:
+        raise Fatal(f"PACTSTREAM_SIDECAR_JOURNAL: {error}") from None
 
 
 def build_transport(settings: SidecarSettings) -> Transport:

@@ -7,9 +7,11 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from pactstream.journal.entry import read_line
 from tests.sdk_gateway import AGENT, KEY, Gateway, answer, hang_up, hang_up_midway, serving
 
 PRELUDE = f"""
@@ -17,7 +19,7 @@ import os, sys, threading
 import pactstream
 tel = pactstream.Telemetry(
     api_key="{KEY}", base_url=os.environ["GATEWAY"], agent_id=os.environ["AGENT"], flush_interval_seconds=60,
-    retry_first_seconds=0.01, close_timeout_seconds=20,
+    retry_first_seconds=0.01, close_timeout_seconds=20, journal=os.environ.get("JOURNAL"),
 )
 """
 
@@ -28,13 +30,13 @@ def gateway() -> Iterator[Gateway]:
         yield running
 
 
-def run(gateway: Gateway, script: str, *, expect: int = 0) -> str:
+def run(gateway: Gateway, script: str, *, expect: int = 0, **environment: str) -> str:
     """Run a script in a Python of its own, with every warning an error but the one about forking at all."""
     # Python 3.12 and later warn of any fork beside threads; surviving it is what is tested here.
     flags = ["-W", "error", "-W", "ignore:This process:DeprecationWarning"]
     done = subprocess.run(
         [sys.executable, *flags, "-c", PRELUDE + script],
-        env={**os.environ, "GATEWAY": gateway.url, "AGENT": AGENT},
+        env={**os.environ, "GATEWAY": gateway.url, "AGENT": AGENT, **environment},
         capture_output=True,
         text=True,
         timeout=60,
@@ -92,7 +94,7 @@ def test_events_of_other_exit_handlers_are_sent(gateway: Gateway) -> None:
     assert tools(gateway) == Counter(["goodbye"])
 
 
-def test_a_forked_child_sends_its_own_events_and_the_parent_its_own(gateway: Gateway) -> None:
+def test_a_forked_child_sends_its_own_events_and_the_parent_its_own(gateway: Gateway, tmp_path: Path) -> None:
     script = """
 tel.tool_call(tool="before")
 pid = os.fork()
@@ -106,8 +108,12 @@ _, status = os.waitpid(pid, 0)
 assert status == 0, status
 tel.tool_call(tool="parent")
 """
-    run(gateway, script)
+    journal = tmp_path / "sent.jsonl"
+    run(gateway, script, JOURNAL=str(journal))
     assert tools(gateway) == Counter(["before", "parent", "child"])
+    # One journal for both; the child's line stood there before it was gone.
+    noted = [str(read_line(line).event_id) for line in journal.read_bytes().splitlines()]
+    assert noted == [event["eventId"] for event in gateway.events]
     assert len({event["sessionId"] for event in gateway.events}) == 2
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from evaluator_worker import stated
+from pactstream.ledger import stated
 from pactstream.ledger.leaf import LeafObjectives
 from pactstream.pacts.model import Objectives
 from tests.evaluator_tools import DOCUMENT, Pacts, Written, call, record, task

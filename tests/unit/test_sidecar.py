@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from pactstream import settings
+from pactstream import clock, settings
 from pactstream.errors import Backpressure, Fatal
+from pactstream.journal.entry import entry_of, read_line
+from pactstream.journal.journal import Journal
 from pactstream.sdk.config import Secret
 from pactstream.sdk.transport import Transport
 from pactstream.sidecar import app as sidecar_app
@@ -142,6 +144,26 @@ def test_a_batch_that_is_too_large_is_halved(sidecar: Sidecar, gateway: Gateway)
     (letter,) = sidecar.store.letters()
     assert json.loads(letter.body)["events"] == batch[:1]
     assert letter.reason == "HTTP 413: too large (TOO_LARGE)"
+
+
+def test_what_the_gateway_acknowledged_is_noted_under_the_id_that_it_has_there(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    path, named = tmp_path / "sent.jsonl", str(uuid.uuid4())
+    with sending(tmp_path, gateway, journal=Journal(path, MIB)) as sidecar:
+        taken = {"status": "accepted", "eventId": named}
+        gateway.replies.extend([answer(503), answer(207, {"accepted": 1, "results": [taken, REJECTED]})])
+        unnamed = call(params={"amount": 5})
+        assert sidecar.send(unnamed, event()).status_code == 200
+        wait_until(sidecar.sent)
+        (entry,) = map(read_line, path.read_bytes().splitlines())
+        assert entry == entry_of(json.dumps(unnamed).encode(), named, clock.to_micros(entry.acknowledged_at))
+        # A disk that fails holds up nothing.
+        path.unlink()
+        path.mkdir()
+        sidecar.send(behind := event())
+        wait_until(sidecar.sent)
+        assert sidecar.delivered == [behind]
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 302, 429, 502, 503, 504])
@@ -352,6 +374,7 @@ def test_letters_are_seen_sent_again_and_discarded_by_the_command(
             "TOKEN",
         ),
         ({"gateway_url": "http://gateway.example"}, "plain http"),
+        ({"sidecar_journal": Path("/dev/null/sent.jsonl")}, "SIDECAR_JOURNAL: sent.jsonl cannot be written"),
     ],
 )
 def test_settings_that_would_be_careless_are_refused(changes: dict[str, Any], said: str) -> None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from pactstream.ledger.leaf import LeafObjectives
-from pactstream.pacts.model import Objectives
+
+if TYPE_CHECKING:
+    from pactstream.pacts.model import Objectives
 
 _JUDGED: Final = frozenset({"session_start", "tool_call", "response"})
 _NOTHING: Final[Mapping[str, Any]] = {}
