@@ -29,6 +29,7 @@ from pactstream.cli import (
     trust,
     verify,
     verify_agent,
+    verify_sent,
     witness,
 )
 from pactstream.errors import InvalidInput, PactstreamError
@@ -52,6 +53,7 @@ app.command()(mcp.mcp)
 app.command()(disclose.disclose)
 verify.app.command("agent")(verify_agent.agent)
 verify.app.command("disclosure")(disclose.verify)
+verify.app.command("sent")(verify_sent.sent)
 ledger.app.command("timestamp")(timestamp.timestamp)
 verify.app.command("timestamp")(timestamp.verify)
 app.add_typer(pact.app, name="pact")

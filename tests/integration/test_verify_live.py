@@ -43,6 +43,7 @@ class World:
     directories: list[Path]
     ports: list[int]
     witnesses: list[ExitStack]
+    journal: Path
 
     def start_witness(self, number: int) -> None:
         process = witness_process(self.directories[number], NAMES[number], self.ports[number])
@@ -53,7 +54,7 @@ class World:
 
     def say(self, count: int) -> None:
         """The agent's next events."""
-        with self.agent.telemetry(self.services) as telemetry, telemetry.session():
+        with self.agent.telemetry(self.services, journal=self.journal) as telemetry, telemetry.session():
             for number in range(count - 2):
                 telemetry.response(input="what is due?", output=f"{number} invoices")
 
@@ -110,7 +111,9 @@ def world(stack: StackAddresses, tmp_path_factory: pytest.TempPathFactory) -> It
                 PACTSTREAM_PUBLISH_INTERVAL_SECONDS="0.1",
             )
         )
-        world = World(services, new_agent(services), keys, vkeys, directories, ports, witnesses)
+        world = World(
+            services, new_agent(services), keys, vkeys, directories, ports, witnesses, data_dir / "sent"
+        )
         for number in range(len(NAMES)):
             world.start_witness(number)
         world.say(5)
@@ -129,6 +132,12 @@ def test_the_ledger_and_an_agents_history(world: World, tmp_path: Path) -> None:
     assert "the signed report agrees" in said
     with pytest.raises(InvalidInput, match="is in: none"):
         world.verify(tmp_path, "agent", atlas.AGENT_ID)
+
+
+def test_all_that_the_agent_was_told_had_arrived_is_there(world: World, tmp_path: Path) -> None:
+    said = world.verify(tmp_path, "sent", str(world.journal), "--within", "1s", "--others")
+    assert "leaves of the same agents in no journal: 0" in said
+    assert "5 events acknowledged: 5 in the ledger as sent, 0 otherwise, 0 missing, 0 too young" in said
 
 
 def test_an_event_is_proved_offline(world: World) -> None:

@@ -35,6 +35,7 @@ ELSEWHERE: Final = {
     "sidecar retry": ("tests/unit/test_sidecar.py", '"sidecar", "retry"'),
     "topics grant": ("tests/integration/test_secured.py", '"topics", "grant"'),
     "topics grow": ("tests/integration/test_growing.py", '"topics", "grow"'),
+    "verify sent": ("tests/unit/test_verify_sent.py", '"verify", "sent"'),
     "verify timestamp": ("tests/unit/test_timestamps.py", '"verify", "timestamp"'),
 }
 """Commands that no test runs on the demo: the test that runs them, or what they start, and where it does."""
