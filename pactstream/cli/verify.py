@@ -90,9 +90,9 @@ def proof(
     quorum: Quorum = None,
 ) -> None:
     """Check offline that an event is in the ledger (C2SP tlog-proof), and print its leaf."""
-    parsed = TlogProof.parse(_read(proof))
+    parsed = TlogProof.parse(read(proof))
     origin = Checkpoint.parse(parse_note(parsed.checkpoint).text).origin
-    known = parse_keys(_read(keys)).get(origin)
+    known = parse_keys(read(keys)).get(origin)
     if known is None:
         raise InvalidInput(f"{keys} has no key of {output.printable(origin)}")
     leaf = parse_leaf(parsed.extra)
@@ -129,7 +129,7 @@ def run(
         book = PinBook(directory)
         verification = Verification(url, source(url), book, policy=policy, on_progress=show, on_leaf=on_leaf)
         if keys is not None:
-            verification = replace(verification, keys=parse_keys(_read(keys)))
+            verification = replace(verification, keys=parse_keys(read(keys)))
         if since is not None:
             verification = replace(verification, since=_since(since, url, book))
         return verification.run()
@@ -140,7 +140,7 @@ def _since(since: str, url: str, book: PinBook) -> dict[str, Seen]:
     if since == _LAST:
         return remembered
     try:
-        checkpoint = Checkpoint.parse(parse_note(_read(Path(since))).text)
+        checkpoint = Checkpoint.parse(parse_note(read(Path(since))).text)
     except NoteError as error:
         raise Fatal(f"{since} is not a checkpoint: {error}") from None
     known = remembered.get(checkpoint.origin)
@@ -181,7 +181,8 @@ def raise_for(results: Sequence[Result]) -> None:
         raise InvalidInput(f"the ledger is not in order: {faults} faults")
 
 
-def _read(path: Path) -> bytes:
+def read(path: Path) -> bytes:
+    """A file of the command line; raises `Fatal` if it is missing or too long."""
     data = files.read(path, _MAX_FILE_BYTES)
     if data is None:
         raise Fatal(f"{path} is missing")

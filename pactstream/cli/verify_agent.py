@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -10,7 +11,18 @@ import typer
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from pactstream.cli.trust import verified
-from pactstream.cli.verify import DEFAULT_URL, Keys, Quorum, State, Url, Witnesses, policy_of, raise_for, run
+from pactstream.cli.verify import (
+    DEFAULT_URL,
+    Keys,
+    Quorum,
+    State,
+    Url,
+    Witnesses,
+    policy_of,
+    raise_for,
+    read,
+    run,
+)
 from pactstream.errors import Fatal, InvalidInput
 from pactstream.ledger import merkle
 from pactstream.ledger.leaf import parse_leaf
@@ -18,6 +30,7 @@ from pactstream.ledger.published import Result
 from pactstream.ledger.tile_reader import TileReader
 from pactstream.ledger.tiles import Missing
 from pactstream.ledger.verification import source
+from pactstream.scores.attestation import parse_issuers
 from pactstream.scores.claims import Claims, HeadClaim, parse_claims
 from pactstream.scores.recount import Recount
 
@@ -35,6 +48,14 @@ def agent(
     issuer: Annotated[
         str | None, typer.Option(help="Who must have issued its report; by default the oracle's host.")
     ] = None,
+    issuers: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of those whose attestations count, as the gateway lists them (`/api/v1/issuers`): check "
+            "each attestation's signature.",
+            dir_okay=False,
+        ),
+    ] = None,
 ) -> None:
     """Check that an agent's history is whole, and that its signed report says what follows from it.
 
@@ -45,8 +66,9 @@ def agent(
         agent_id = str(UUID(agent))
     except ValueError:
         raise Fatal(f"{agent!r} is not an agent id (UUID)") from None
+    known = None if issuers is None else parse_issuers(read(issuers))
     report = _report(url, agent_id, issuer)  # first, so that the checkpoint is not older than the report
-    recount = None if report is None else Recount(report)
+    recount = None if report is None else Recount(report, known)
     results = run(
         url,
         keys,
@@ -66,6 +88,8 @@ def agent(
     if differences := recount.differences():
         raise InvalidInput("the signed report does not follow from the agent's leaves", differences)
     typer.echo("its score, counts and violations are those of the leaves, computed again")
+    if recount.unchecked_attestations:
+        typer.echo(f"signatures not checked of {recount.unchecked_attestations} attestations: see --issuers")
 
 
 def _report(url: str, agent_id: str, issuer: str | None) -> Claims | None:

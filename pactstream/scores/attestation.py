@@ -8,14 +8,14 @@ it was signed, so that anybody who has the issuer's public key can check it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
 from pactstream.errors import InvalidInput
 from pactstream.signing import compact as compact_jws
-from pactstream.signing.jwks import PublicKey
+from pactstream.signing.jwks import PublicKey, parse_jwks
 
 KINDS: Final = ("accuracy", "bond", "security")
 JWS_TYPE: Final = "pactstream-attestation+jws"
@@ -79,6 +79,15 @@ class Attestation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     claim: AnyClaim
 
 
+class _Issuer(msgspec.Struct, frozen=True, rename="camel"):
+    issuer_id: _Id
+    jwks: dict[str, Any]
+
+
+class _Issuers(msgspec.Struct, frozen=True):
+    issuers: list[_Issuer]
+
+
 _decode_payload = msgspec.json.Decoder(Attestation).decode
 
 
@@ -109,6 +118,19 @@ def verify(compact: str, keys: Mapping[str, PublicKey], *, now_micros: int) -> A
     if isinstance(said.claim, Accuracy) and said.claim.correct > said.claim.total:
         raise InvalidInput("more answers are right than were asked for")
     return said
+
+
+def parse_issuers(text: bytes) -> dict[str, Mapping[str, PublicKey]]:
+    """The keys of each issuer by key id, from the gateway's list of issuers (`GET /api/v1/issuers`).
+
+    Raises:
+        InvalidInput: it is no such list.
+    """
+    try:
+        listed = msgspec.json.decode(text, type=_Issuers).issuers
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"not a list of issuers: {error}") from error
+    return {one.issuer_id: parse_jwks(one.jwks) for one in listed}
 
 
 def issuer_of(compact: str) -> str:

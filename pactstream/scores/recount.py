@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from math import isclose
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from pactstream import clock
-from pactstream.errors import Detail
+from pactstream.errors import Detail, InvalidInput
 from pactstream.ledger.leaf import Leaf, parse_leaf
+from pactstream.scores import attestation
 from pactstream.scores.claims import (
     CLAIM_CHARS,
     LISTED_ATTESTATIONS,
@@ -26,13 +27,19 @@ from pactstream.scores.claims import (
 )
 from pactstream.scores.leaves import CountedLeaf
 from pactstream.scores.tally import DAY_MICROS, Tally
+from pactstream.signing.jwks import PublicKey
 
 MAX_LAG_SECONDS: Final = 60
 """What arrived longer than this before a report was issued must be in it."""
 MAX_AGE_DAYS: Final = 2
 """A score that is older was not computed again by night, and has not faded as it should."""
 
+MAX_NAMED: Final = 20
+"""So many attestations at fault are named."""
+
 _ROUNDING: Final = 1e-9
+Issuers: TypeAlias = Mapping[str, Mapping[str, PublicKey]]
+"""Keys by key id, by issuer."""
 
 
 class _PublishedLeaf(CountedLeaf, kw_only=True):
@@ -48,9 +55,11 @@ _decode = msgspec.json.Decoder(_PublishedLeaf).decode
 class Recount:
     """Counts the leaves of the agent that a report is of, up to the one that the report counts to."""
 
-    def __init__(self, claims: Claims) -> None:
+    def __init__(self, claims: Claims, issuers: Issuers | None = None) -> None:
+        """`issuers`: the keys of those who attest, by key id; without them signatures are not checked."""
         score = claims.score
         self._claims = claims
+        self._issuers = issuers
         self._issued_micros = clock.to_micros(claims.issued_at)
         self._as_of_micros = 0 if score.computed_at is None else clock.to_micros(score.computed_at)
         self._through = claims.counted
@@ -60,6 +69,9 @@ class Recount:
         self._began_micros: int | None = None
         self._violating: deque[Leaf] = deque(maxlen=RECENT_VIOLATIONS)
         self._left_out: dict[str, Detail] = {}
+        self._unsigned: list[Detail] = []
+        self.unchecked_attestations = 0
+        """Attestations whose signature was not checked."""
 
     def take(self, entry: bytes) -> None:
         """Count a leaf, if it is the agent's. All leaves of its log must come, in their order."""
@@ -79,6 +91,8 @@ class Recount:
             self._leave_out("counted", leaf.sequence, at_micros)
         elif not self._is_after_the_night(at_micros):
             self._tally.add([leaf], leaf.tenant, at_micros)
+        if leaf.attestation is not None:
+            self._check_attestation(leaf, leaf.attestation, at_micros)
         if leaf.verdict is not None and not leaf.verdict.valid:
             if leaf.sequence > self._listed_to:
                 self._leave_out("among the violations", leaf.sequence, at_micros)
@@ -90,7 +104,11 @@ class Recount:
         claims = self._claims
         if self._through > self._latest:
             return [Detail(f"leaf {self._through}", f"counted, but the ledger has {self._latest} of the agent")]
-        found = [*self._left_out.values(), *_compared(_listed(claims), _violations(self._violating))]
+        found = [
+            *self._left_out.values(),
+            *self._unsigned,
+            *_compared(_listed(claims), _violations(self._violating)),
+        ]
         if claims.observation is None:
             return found
         age = (self._issued_micros - self._as_of_micros) // DAY_MICROS
@@ -104,6 +122,23 @@ class Recount:
     def _is_after_the_night(self, at_micros: int) -> bool:
         """A nightly score is as of a midnight, and counts what arrived before it."""
         return self._as_of_micros % DAY_MICROS == 0 and at_micros >= self._as_of_micros
+
+    def _check_attestation(self, leaf: _PublishedLeaf, compact: str, at_micros: int) -> None:
+        if self._issuers is None:
+            self.unchecked_attestations += 1
+            return
+        try:
+            keys = self._issuers.get(attestation.issuer_of(compact), {})
+            said = attestation.verify(compact, keys, now_micros=at_micros)
+        except InvalidInput as error:
+            self._add_unsigned(leaf, str(error))
+            return
+        if said.sub != leaf.agent_id:
+            self._add_unsigned(leaf, f"the attestation is of the agent {said.sub}")
+
+    def _add_unsigned(self, leaf: _PublishedLeaf, message: str) -> None:
+        if len(self._unsigned) < MAX_NAMED:
+            self._unsigned.append(Detail(f"leaf {leaf.sequence}", message))
 
     def _leave_out(self, where: str, sequence: int, at_micros: int) -> None:
         seconds = (self._issued_micros - at_micros) // clock.MICROS_PER_SECOND

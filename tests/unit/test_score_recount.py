@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from joserfc import jws
+from joserfc.jwk import OKPKey
 
 from pactstream import clock
 from pactstream.errors import InvalidInput
+from pactstream.scores import attestation
+from pactstream.scores.attestation import parse_issuers
 from pactstream.scores.claims import parse_claims
-from pactstream.scores.recount import MAX_LAG_SECONDS, Recount
+from pactstream.scores.recount import MAX_LAG_SECONDS, Issuers, Recount
 from pactstream.scores.tally import DAY_MICROS
 from tests.published_ledger import AGENTS, changed, leaves
 from tests.reported import honest_claims, micros
@@ -29,16 +32,24 @@ BROKEN = {
 }
 
 
-def attestation() -> str:
+KEY = OKPKey.generate_key("Ed25519", {"kid": "ed"})
+ISSUER = "00000000-0000-4000-8000-0000000000aa"
+
+
+def attested(key: OKPKey = KEY, **changes: Any) -> str:
     payload = {
-        "iss": "00000000-0000-4000-8000-0000000000aa",
+        "iss": ISSUER,
         "sub": AGENT,
         "jti": "00000000-0000-4000-8000-000000000001",
         "iat": START // clock.MICROS_PER_SECOND,
         "exp": START // clock.MICROS_PER_SECOND + 86_400 * 30,
         "claim": {"kind": "accuracy", "correct": 97, "total": 100, "benchmark": "invoices"},
     }
-    return f"e30.{base64.urlsafe_b64encode(json.dumps(payload).encode()).rstrip(b'=').decode()}.e30"
+    protected = {"alg": "Ed25519", "kid": key.kid, "typ": attestation.JWS_TYPE}
+    return jws.serialize_compact(protected, json.dumps(payload | changes), key, algorithms=["Ed25519"])
+
+
+ATTESTED = attested()
 
 
 def history(count: int = 120) -> list[bytes]:
@@ -49,7 +60,7 @@ def history(count: int = 120) -> list[bytes]:
         verdict = BROKEN if number // 3 % 7 == 3 else KEPT
         members: dict[str, Any] = {"receivedAt": at, "outcome": "success", "verdict": verdict, "latencyMs": 40}
         if number == 31:
-            members = {"receivedAt": at, "type": "attestation", "attestation": attestation()}
+            members = {"receivedAt": at, "type": "attestation", "attestation": ATTESTED}
         made.append(changed(entry, **members))
     return made
 
@@ -59,8 +70,10 @@ LATEST = START + 39 * HOUR
 HONEST = honest_claims(HISTORY, AGENT, at_micros=LATEST + 5_000_000)
 
 
-def differences(claims: dict[str, Any], entries: list[bytes] = HISTORY) -> list[str]:
-    recount = Recount(parse_claims(claims))
+def differences(
+    claims: dict[str, Any], entries: list[bytes] = HISTORY, issuers: Issuers | None = None
+) -> list[str]:
+    recount = Recount(parse_claims(claims), issuers)
     for entry in entries:
         recount.take(entry)
     return [f"{detail.path}: {detail.message}" for detail in recount.differences()]
@@ -151,6 +164,51 @@ def test_without_a_score_leaves_that_are_old_are_missing() -> None:
         "leaf 1: not counted",
         "leaf 4: not among the violations",
     ]
+
+
+def registered(*keys: OKPKey) -> Issuers:
+    """As the gateway lists them."""
+    jwks = {"keys": [{**key.as_dict(private=False), "alg": "Ed25519"} for key in keys]}
+    listed = {"issuerId": ISSUER, "name": "Audits", "kinds": ["accuracy"], "jwks": jwks, "revokedAt": None}
+    return parse_issuers(json.dumps({"issuers": [listed]}).encode())
+
+
+def test_signatures_of_attestations_are_checked_with_their_issuers_keys() -> None:
+    assert differences(HONEST, issuers=registered(KEY)) == []
+    other = OKPKey.generate_key("Ed25519", {"kid": "ed"})
+    for known, said in ((registered(other), "signature"), (registered(), "key"), ({}, "key")):
+        (found,) = differences(HONEST, issuers=known)
+        assert found.startswith("leaf 11: ")
+        assert said in found
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"sub": AGENTS[0]}, f"is of the agent {AGENTS[0]}"),
+        ({"exp": START // 1_000_000 + 3_600}, "has expired"),
+    ],
+)
+def test_an_attestation_that_the_gateway_would_have_refused(changes: dict[str, Any], said: str) -> None:
+    entries = [*HISTORY]
+    entries[31] = changed(entries[31], attestation=attested(**changes))
+    claims = honest_claims(entries, AGENT, at_micros=LATEST + 5_000_000)
+    (found,) = differences(claims, entries, registered(KEY))
+    assert found.startswith("leaf 11: ")
+    assert said in found
+
+
+def test_without_keys_signatures_are_counted_as_unchecked() -> None:
+    recount = Recount(parse_claims(HONEST))
+    for entry in HISTORY:
+        recount.take(entry)
+    assert recount.unchecked_attestations == 1
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b'{"issuers": [{"issuerId": "x", "jwks": {}}]}', b"\xff"])
+def test_what_is_no_list_of_issuers(text: bytes) -> None:
+    with pytest.raises(InvalidInput):
+        parse_issuers(text)
 
 
 def test_a_leaf_that_cannot_be_read_is_named() -> None:
