@@ -152,6 +152,13 @@ _SIDECAR_METRICS: Final = (
         "What the buffer holds on disk.",
         ("sidecar",),
     ),
+    Metric(
+        "pactstream_sidecar_room_bytes",
+        "gauge",
+        "bytes",
+        "What the buffer may take yet, by its limit and by what is left on its disk.",
+        ("sidecar",),
+    ),
 )
 
 BESIDE: Final = (

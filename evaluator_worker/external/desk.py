@@ -6,20 +6,22 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, get_args
 
-from evaluator_worker.external.reach import Evaluators, NoVerdict
+from evaluator_worker.external.reach import REASONS, Evaluators, NoVerdict
 from pactstream import clock, metrics
 from pactstream.control.issuers import Issuer
 from pactstream.errors import InvalidInput
 from pactstream.evaluation.question import Question
-from pactstream.evaluation.verdict import verify
+from pactstream.evaluation.verdict import Said, verify
 
 KIND: Final = "evaluation"
 """What an issuer must be registered for."""
 NO_VERDICT: Final = "no_verdict"
 
 _ASKED = metrics.counter("pactstream_evaluations_total")
+for _outcome in (*get_args(Said), *REASONS):
+    _ASKED.labels(_outcome)  # from 0 on, or the first would be no increase
 _SECONDS = metrics.histogram("pactstream_evaluation_seconds")
 _log = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ _BATCHES = metrics.gauge("pactstream_sidecar_waiting_batches")
 _OLDEST = metrics.gauge("pactstream_sidecar_oldest_seconds")
 _LETTERS = metrics.gauge("pactstream_sidecar_dead_letters")
 _BYTES = metrics.gauge("pactstream_sidecar_buffer_bytes")
+_ROOM = metrics.gauge("pactstream_sidecar_room_bytes")
 
 
 def show(store: Store) -> None:
@@ -22,6 +23,7 @@ def show(store: Store) -> None:
     _OLDEST.set(waiting_seconds(fill))
     _LETTERS.set(fill.letters)
     _BYTES.set(fill.used_bytes)
+    _ROOM.set(fill.room_bytes)
 
 
 def waiting_seconds(fill: Fill) -> float:

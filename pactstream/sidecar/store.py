@@ -6,6 +6,7 @@ synchronous"). A process that is killed leaves the last commit, and nothing of a
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -60,12 +61,16 @@ class Letter(NamedTuple):
 
 
 class Fill(NamedTuple):
-    """How full the buffer is. `oldest_micros`: when the batch that waits longest came; None: none waits."""
+    """How full the buffer is. `oldest_micros`: when the batch that waits longest came; None: none waits.
+
+    `room_bytes`: what it may take yet, by its limit and by what is left on its disk.
+    """
 
     batches: int
     oldest_micros: int | None
     letters: int
     used_bytes: int
+    room_bytes: int
 
 
 class Store:
@@ -77,6 +82,7 @@ class Store:
         Raises:
             Fatal: it cannot be opened, is damaged, or was written by a newer release.
         """
+        self._directory = directory
         self._max_bytes = max_bytes
         self._changed = Condition()
         path = directory / FILE
@@ -176,7 +182,10 @@ class Store:
         with self._changed:
             batches, oldest = self._one("SELECT count(*), min(received_micros) FROM batches")
             (letters,) = self._one("SELECT count(*) FROM letters")
-            return Fill(batches, oldest, letters, self._used())
+            used = self._used()
+            # What is free in the file already is used again before it grows.
+            on_disk = shutil.disk_usage(self._directory).free + self._size() - used
+            return Fill(batches, oldest, letters, used, max(0, min(self._max_bytes - used, on_disk)))
 
     @property
     def full(self) -> bool:
@@ -225,10 +234,13 @@ class Store:
 
     def _used(self) -> int:
         """Bytes of the file that hold something: it never shrinks, and what is free in it is used again."""
-        (pages,), (free,), (size,) = map(
-            self._one, ("PRAGMA page_count", "PRAGMA freelist_count", "PRAGMA page_size")
-        )
-        return int((pages - free) * size)
+        (free,), (page,) = map(self._one, ("PRAGMA freelist_count", "PRAGMA page_size"))
+        return self._size() - free * page
+
+    def _size(self) -> int:
+        """Bytes of the file."""
+        (pages,), (page,) = map(self._one, ("PRAGMA page_count", "PRAGMA page_size"))
+        return pages * page
 
     def _one(self, sql: str, *values: object) -> tuple[int, ...]:
         found: tuple[int, ...] = self._database.execute(sql, values).fetchone()

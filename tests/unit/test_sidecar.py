@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import sqlite3
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -323,6 +325,9 @@ def test_figures(sidecar: Sidecar, gateway: Gateway) -> None:
     page = ask(sidecar.app, "/metrics").text
     assert "pactstream_sidecar_waiting_batches 2.0" in page
     assert "pactstream_sidecar_dead_letters 0.0" in page
+    figures = dict(line.split() for line in page.splitlines() if line.startswith("pactstream_sidecar_"))
+    held, room = (float(figures[f"pactstream_sidecar_{name}_bytes"]) for name in ("buffer", "room"))
+    assert (held > 0, held + room) == (True, 8 * MIB)
     oldest = next(line for line in page.splitlines() if line.startswith("pactstream_sidecar_oldest_seconds "))
     assert float(oldest.split()[1]) > 0
     gateway.accepting.set()
@@ -331,6 +336,13 @@ def test_figures(sidecar: Sidecar, gateway: Gateway) -> None:
     assert "pactstream_sidecar_dead_letters 1.0" in page
     assert "pactstream_sidecar_oldest_seconds 0.0" in page
     assert ask(sidecar.app, "/healthz").status_code == 200
+
+
+def test_room_ends_with_the_disk(sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100_000))
+    assert sidecar.store.fill().room_bytes == 100_000
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 40))
+    assert 0 < sidecar.store.fill().room_bytes < 8 * MIB
 
 
 def test_letters_are_seen_sent_again_and_discarded_by_the_command(
