@@ -1,4 +1,4 @@
-"""One browser for each file, and one stack for all tests of the console."""
+"""One browser for each file, and one stack of the console."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def chromium_browser() -> Iterator[Browser]:
         yield browser
 
 
-@pytest.fixture(scope="session")
+# One for each file, too: seven services that wait for work keep the broker busy until they are stopped.
+@pytest.fixture(scope="module")
 def console(stack: StackAddresses, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsoleStack]:
     with (
         fresh_database(stack) as database,
