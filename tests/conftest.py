@@ -27,6 +27,8 @@ settings.load_profile("pactstream")
 
 def pytest_configure() -> None:
     """Have a killed worker's partitions move soon, where the broker is ours and allows it."""
+    # Hundreds of processes are started: one compiles what it imports, the others read that.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if os.environ.get(MODE_VARIABLE) != Mode.EXTERNAL:
         os.environ.setdefault("PACTSTREAM_KAFKA_SESSION_SECONDS", "3")
 
