@@ -1,4 +1,4 @@
-"""The sealer's publishing loop, which kills itself at one durable step: `tests.dying_publisher STEP FATE`.
+"""The sealer's publishing loop, which kills itself at one durable step.
 
 FATE: `lost`, the write never happens; `persisted`, it does and nothing after it; `halved`, half of the files
 are there. Settings come from the environment; a group of its own spares waiting for the last one's session.
@@ -7,7 +7,6 @@ are there. Settings come from the environment; a group of its own spares waiting
 from __future__ import annotations
 
 import os
-import sys
 import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -71,14 +70,10 @@ def arrange(step: str, fate: str) -> None:
         setattr(TileDirectory, "put", dying_put(step, fate))  # noqa: B010
 
 
-def main() -> None:
+def main(step: str, fate: str) -> None:
     """Publish until the step is reached."""
     publisher.GROUP = f"dying-{uuid.uuid4().hex}"
-    arrange(*sys.argv[1:3])
+    arrange(step, fate)
     ours = settings.load(SealerSettings)
     with ClickHouse(ours) as database:
         wiring.build_publisher(ours, ours.ledger_key(), database, ours.tiles_dir or Path()).run(Event())
-
-
-if __name__ == "__main__":
-    main()

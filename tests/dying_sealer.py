@@ -1,4 +1,4 @@
-"""The sealing loop, which kills itself at one step of its transaction: `tests.dying_sealer STEP FATE`.
+"""The sealing loop, which kills itself at one step of its transaction.
 
 FATE: `lost`, the call never happens; `persisted`, it does and nothing after it. Settings come from the
 environment.
@@ -6,7 +6,6 @@ environment.
 
 from __future__ import annotations
 
-import sys
 from threading import Event
 
 from confluent_kafka import Producer
@@ -24,15 +23,10 @@ STEPS = {
 }
 
 
-def main() -> None:
+def main(step: str, fate: str) -> None:
     """Seal until the step is reached."""
-    step, fate = sys.argv[1:3]
     name = STEPS[step]
     members = {name: dying(getattr(Producer, name), fate)}
     setattr(processor, "Producer", type("DyingProducer", (Producer,), members))  # noqa: B010
     ours = settings.load(SealerSettings)
     wiring.build(ours, ours.ledger_key()).run(Event())
-
-
-if __name__ == "__main__":
-    main()

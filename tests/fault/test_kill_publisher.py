@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +16,9 @@ from pactstream.ledger.tiles import Missing
 from pactstream.ledger.verification import Verification, source
 from pactstream.ledger.witness import Witness
 from pactstream.settings import environment
+from tests import dying_publisher
 from tests.dying_publisher import DIED, STEPS
+from tests.forked import exit_code
 from tests.oracle_process import variables
 from tests.sealer_stack import Setup, build, running
 from tests.sealer_tools import Evaluated
@@ -68,15 +68,8 @@ def audit(directory: Path, state: Path) -> int:
 
 
 def die(setup: Setup, step: str, fate: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.dying_publisher", step, fate],
-        env=environment() | variables(setup.settings),
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=TIMEOUT_SECONDS,
-        check=False,
-    )
-    assert done.returncode == DIED, (step, fate, done.stderr)
+    names = environment() | variables(setup.settings)
+    assert exit_code(dying_publisher.main, step, fate, variables=names) == DIED, (step, fate)
 
 
 def test_killed_anywhere_it_never_forks_and_loses_nothing(setup: Setup, tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +10,10 @@ import pytest
 from pactstream.ledger.pins import PinBook
 from pactstream.ledger.verification import Verification, source
 from pactstream.settings import environment
+from tests import dying_sealer
 from tests.dying_publisher import DIED
 from tests.dying_sealer import STEPS
+from tests.forked import exit_code
 from tests.oracle_process import variables
 from tests.sealer_stack import Setup, build
 from tests.sealer_tools import Evaluated
@@ -21,7 +21,6 @@ from tests.stack import ClickHouseAddress
 
 FATES = [(step, fate) for step in STEPS for fate in ("lost", "persisted")]
 LEAVES_A_ROUND = 15
-TIMEOUT_SECONDS = 60
 
 
 @pytest.fixture
@@ -55,15 +54,8 @@ def test_killed_at_each_step_it_never_forks_and_loses_nothing(setup: Setup, tmp_
     sizes = []
     for step, fate in FATES:
         setup.write(batches.batches(3))
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.dying_sealer", step, fate],
-            env=environment() | variables(setup.settings),
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=TIMEOUT_SECONDS,
-            check=False,
-        )
-        assert done.returncode == DIED, (step, fate, done.stderr)
+        names = environment() | variables(setup.settings)
+        assert exit_code(dying_sealer.main, step, fate, variables=names) == DIED, (step, fate)
         sizes.append(audit(setup, tmp_path))
     # Until a commit reached the broker nothing shows, and what it covered is sealed by the next holder.
     total = LEAVES_A_ROUND * len(FATES)
