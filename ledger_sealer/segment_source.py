@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from pactstream import clock
 from pactstream.errors import Fatal, Retryable
-from pactstream.kafka import config, topics
+from pactstream.kafka import config, reach, topics
 from pactstream.ledger.segment import SegmentHeader
 from pactstream.settings import KafkaSettings
 
@@ -38,6 +38,7 @@ class SegmentSource:
         self._consumer = Consumer(
             config.reader(settings) | {"fetch.wait.max.ms": 20, "queued.max.messages.kbytes": 16_384}
         )
+        reach.connect(self._consumer, self._topic)
 
     def read(self, header: SegmentHeader) -> list[bytes | None]:
         """The values of the records that the segment covers, dead letters included.

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from contextlib import closing
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
 
-from pactstream.kafka import config, topics
+from pactstream.kafka import config, reach, topics
 from pactstream.settings import KafkaSettings, ServiceSettings
 
 PARTITIONS = 2
@@ -35,6 +34,7 @@ def produce(
             failures.append(error)
 
     producer = Producer(config.producer(settings))
+    reach.connect(producer, topics.name(settings, topic))
     for key, value in records:
         producer.produce(topics.name(settings, topic), value, key, partition, on_delivery=on_delivery)
     if producer.flush(30) or failures:
@@ -44,18 +44,18 @@ def produce(
 def read_all(settings: KafkaSettings, topic: str) -> list[Message]:
     """Every committed record of a topic, partition by partition, up to its present end."""
     full = topics.name(settings, topic)
-    count = len(AdminClient(config.client(settings)).list_topics(full, timeout=10).topics[full].partitions)
-    found: list[Message] = []
-    with closing(Consumer(config.reader(settings))) as reader:
-        for partition in range(count):
-            reader.assign([TopicPartition(full, partition, OFFSET_BEGINNING)])
-            while True:
-                message = reader.poll(10)
-                if message is None:
-                    raise AssertionError(f"{full}[{partition}] does not come to its end")
-                error = message.error()
-                if error is None:
-                    found.append(message)
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    break
-    return found
+    with closing(Consumer(config.reader(settings) | {"fetch.wait.max.ms": 10})) as reader:
+        partitions = reader.list_topics(full, timeout=10).topics[full].partitions
+        found: dict[int, list[Message]] = {partition: [] for partition in sorted(partitions)}
+        unread = set(found)
+        reader.assign([TopicPartition(full, partition, OFFSET_BEGINNING) for partition in found])
+        while unread:
+            message = reader.poll(10)
+            if message is None:
+                raise AssertionError(f"{full}: {unread} do not come to their end")
+            error, partition = message.error(), message.partition() or 0
+            if error is None:
+                found[partition].append(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                unread.discard(partition)
+    return [message for messages in found.values() for message in messages]

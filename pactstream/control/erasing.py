@@ -17,7 +17,7 @@ from pactstream.clickhouse import erasure
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.control.tenants import Tenant
 from pactstream.errors import Fatal, InvalidInput, Retryable
-from pactstream.kafka import config, topics
+from pactstream.kafka import config, reach, topics
 from pactstream.kafka.faults import classify
 from pactstream.kafka.publisher import Place
 from pactstream.ledger.erasure import Erasure, Scope, encode_order
@@ -105,6 +105,7 @@ class Eraser:
         failures: list[Any] = []
         try:
             producer = Producer(config.producer(self.settings))
+            reach.connect(producer, topics.name(self.settings, topics.BATCHES))
             producer.produce(
                 topics.name(self.settings, topics.BATCHES),
                 value,

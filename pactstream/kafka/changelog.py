@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from pactstream import clock
 from pactstream.errors import Retryable
-from pactstream.kafka import config, metrics, topics
+from pactstream.kafka import config, metrics, reach, topics
 from pactstream.kafka.offsets import high_watermarks
 from pactstream.kafka.records import Restored
 from pactstream.settings import KafkaSettings
@@ -88,6 +88,7 @@ class Restore:
         self._began = self._moved = self._told = clock.monotonic_seconds()
         self._reader = Consumer(config.reader(settings))
         starts = [TopicPartition(self._topic, partition, offset) for partition, offset in self._at.items()]
+        reach.connect(self._reader, self._topic)
         self._reader.assign([one for one in starts if one.offset < self._ends[one.partition]])
 
     @property

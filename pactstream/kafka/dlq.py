@@ -16,7 +16,7 @@ from typing import Final, Literal, TypeAlias
 from confluent_kafka import OFFSET_BEGINNING, KafkaException, Producer
 
 from pactstream.errors import Fatal, Retryable
-from pactstream.kafka import config, letters, topics
+from pactstream.kafka import config, letters, reach, topics
 from pactstream.kafka.letters import Letter, Position, State
 from pactstream.kafka.scan import partitions, scan
 from pactstream.settings import KafkaSettings
@@ -102,6 +102,7 @@ def settle(
     partitions(settings, _queue(topic))
     producer = Producer(config.transactional_producer(settings, f"dlq-{topic}"))
     try:
+        reach.connect(producer, topics.name(settings, topic))
         producer.init_transactions(_TIMEOUT_SECONDS)
         chosen = _chosen(read(settings, topic), positions, state)
         for part in _parts(chosen):

@@ -34,7 +34,7 @@ from confluent_kafka.admin import AdminClient
 
 from pactstream import clock, tracing
 from pactstream.errors import Fatal, InvalidInput, Retryable
-from pactstream.kafka import changelog, config, letters, metrics, topics
+from pactstream.kafka import changelog, config, letters, metrics, reach, topics
 from pactstream.kafka.fair import FairLock
 from pactstream.kafka.messages import as_record
 from pactstream.kafka.offsets import high_watermarks
@@ -173,6 +173,7 @@ class _Session:
         self._closed = False
 
     def run(self, stop: Event) -> None:
+        reach.connect(self._producer, self._source)
         # Aborts what a former self of this process left open.
         self._producer.init_transactions(_COMMIT_TIMEOUT_SECONDS)
         self._consumer.subscribe(

@@ -1,10 +1,11 @@
-"""One look at Kafka before a service begins: what waiting will not mend is said in one line, at once."""
+"""A look at Kafka before anything begins: what waiting will not mend is said in one line, at once."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from pactstream.errors import Fatal
@@ -32,6 +33,16 @@ def check(settings: KafkaSettings) -> None:
             admin.poll(0)  # which calls `error_cb`
             for fault in faults:
                 _refuse(settings, fault)
+
+
+def connect(client: Consumer | Producer, topic: str) -> None:
+    """Have a new client learn who leads a topic (its full name), before it is given anything to do.
+
+    One that is to read, or to begin transactions, and finds no broker yet, looks again after half a second.
+    Nothing is raised: if nobody answers, the client goes on looking, and whoever uses it waits or is told.
+    """
+    with suppress(KafkaException):
+        client.list_topics(topic, _LOOK_SECONDS)
 
 
 def _refuse(settings: KafkaSettings, fault: KafkaError) -> None:

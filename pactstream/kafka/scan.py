@@ -11,7 +11,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_rand
 
 from pactstream import clock
 from pactstream.errors import Fatal, Retryable
-from pactstream.kafka import config, topics
+from pactstream.kafka import config, reach, topics
 from pactstream.kafka.faults import classify
 from pactstream.kafka.messages import as_record
 from pactstream.kafka.offsets import high_watermarks
@@ -100,6 +100,7 @@ def _read(
     reader: Consumer, topic: str, starts: Mapping[int, int], ends: Mapping[int, int]
 ) -> Iterator[Scanned]:
     pending = {one for one, start in starts.items() if start < ends[one]}
+    reach.connect(reader, topic)
     reader.assign([TopicPartition(topic, one, starts[one]) for one in pending])
     deadline = clock.monotonic_seconds() + _STALL_SECONDS
     while pending:

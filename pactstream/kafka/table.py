@@ -26,7 +26,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 
 from pactstream import clock
 from pactstream.errors import Fatal, InvalidInput, Retryable
-from pactstream.kafka import config, topics
+from pactstream.kafka import config, reach, topics
 from pactstream.kafka.offsets import high_watermarks
 from pactstream.settings import KafkaSettings
 
@@ -54,7 +54,7 @@ class Table(Generic[V]):
         decode: Callable[[bytes], V],
         on_change: Callable[[str, V | None], None] | None = None,
     ) -> None:
-        self._topic = topics.name(settings, topic)
+        self.topic = topics.name(settings, topic)
         self._decode = decode
         self._on_change = on_change
         self._values: dict[str, V] = {}
@@ -65,7 +65,6 @@ class Table(Generic[V]):
         self._stopping = False
         self._admin = AdminClient(config.client(settings))
         self._consumer = Consumer(config.reader(settings))
-        self._consumer.assign([TopicPartition(self._topic, _ONLY_PARTITION, OFFSET_BEGINNING)])
         self._thread = Thread(target=self._follow, name=f"table {topic}", daemon=True)
         self._thread.start()
 
@@ -88,12 +87,12 @@ class Table(Generic[V]):
             Fatal: a newer program wrote to it.
         """
         deadline = clock.monotonic_seconds() + timeout_seconds
-        end = high_watermarks(self._admin, self._topic, [_ONLY_PARTITION], timeout_seconds)[_ONLY_PARTITION]
+        end = high_watermarks(self._admin, self.topic, [_ONLY_PARTITION], timeout_seconds)[_ONLY_PARTITION]
         with self._moved:
             while self._position < end and self._outdated is None:
                 left = deadline - clock.monotonic_seconds()
                 if left <= 0 or self._failure is not None:
-                    raise Retryable(f"{self._topic} is read up to {self._position} of {end}")
+                    raise Retryable(f"{self.topic} is read up to {self._position} of {end}")
                 self._moved.wait(left)
         self._check()
 
@@ -118,6 +117,8 @@ class Table(Generic[V]):
             raise self._outdated
 
     def _follow(self) -> None:
+        reach.connect(self._consumer, self.topic)
+        self._consumer.assign([TopicPartition(self.topic, _ONLY_PARTITION, OFFSET_BEGINNING)])
         while not self._stopping and self._outdated is None:
             # Not `consume` with a time-out: that would wait it out for more, and every change would show late.
             message = self._consumer.poll(_POLL_SECONDS)
@@ -135,7 +136,7 @@ class Table(Generic[V]):
             self._failure = None
             self._move(offset)
         elif not error.retriable():
-            _log.error("table %s: %s", self._topic, error.str())
+            _log.error("table %s: %s", self.topic, error.str())
             self._failure = KafkaException(error)
             self._move(self._position)
 
@@ -148,10 +149,10 @@ class Table(Generic[V]):
         try:
             decoded = None if value is None else self._decode(value)
         except InvalidInput as error:
-            _log.error("table %s: record %r is skipped: %s", self._topic, key, error)
+            _log.error("table %s: record %r is skipped: %s", self.topic, key, error)
             return
         except Fatal as error:
-            _log.critical("table %s: record %r: %s", self._topic, key, error)
+            _log.critical("table %s: record %r: %s", self.topic, key, error)
             with self._moved:
                 self._outdated = error
                 self._moved.notify_all()
@@ -203,8 +204,7 @@ class Changes:
     def _apply_once(self, decide: Callable[[], list[Changed]]) -> None:
         producer = Producer(config.transactional_producer(self._settings, self._transactional_id))
         try:
-            # Connected first: a new client that asks for its coordinator too early asks again after 500 ms.
-            producer.list_topics(timeout=_TIMEOUT_SECONDS)
+            reach.connect(producer, self._tables[0].topic)
             producer.init_transactions(_TIMEOUT_SECONDS)
             for table in self._tables:
                 table.catch_up()
