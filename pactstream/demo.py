@@ -165,6 +165,7 @@ class Demo:
         console.print(f"and answer    {pages[0]['links']['console']}")
         names = ("KAFKA_BOOTSTRAP", "CLICKHOUSE_PORT", "KEY_DIR")
         variables = [f"PACTSTREAM_{name}={services.environment()[f'PACTSTREAM_{name}']}" for name in names]
+        console.print(f"admin key     {services.admin_key}")
         console.print(f"operate it    export {' '.join(variables)}")
         console.print("Ctrl-C stops everything.")
         services.supervisor.watch()

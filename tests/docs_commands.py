@@ -79,7 +79,7 @@ def commands() -> Iterator[Command]:
 
 def _of_fence(page: str, first: int, fence: re.Match[str]) -> Iterator[Command]:
     """In `console`, only what stands behind a prompt; a line that ends in `\\` or an open quote goes on."""
-    pending, started = "", 0
+    pending, started, joint = "", 0, ""
     for number, raw in enumerate(fence["body"].splitlines(), first):
         line = raw.removeprefix(fence["indent"])
         if not pending:
@@ -88,16 +88,17 @@ def _of_fence(page: str, first: int, fence: re.Match[str]) -> Iterator[Command]:
                 if not line.startswith("$ "):
                     continue
                 line = line.removeprefix("$ ")
-        pending = f"{pending}\n{line}" if pending else line
+        pending = f"{pending}{joint}{line}"
         if line.endswith("\\"):
-            pending = pending[:-1]
+            pending, joint = pending[:-1], ""
             continue
         command = Command(page, started, pending.strip())
         try:
             words = command.everything
         except ValueError:
+            joint = "\n"
             continue  # a quote is open
-        pending = ""
+        pending = joint = ""
         if words:
             yield command
     if pending:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -65,6 +66,7 @@ class Reader:
         self.oracle = self._printed(r"trust report +(\S+)/api/")
         self.agent_key = self._printed(r"send as Atlas +(pk_live_\S+)")
         self.key = self._printed(r"log in with +(pk_live_\S+)")
+        self.admin_key = self._printed(r"admin key +(adm_\S+)")
         for name, value in re.findall(r"(PACTSTREAM_\w+)=(\S+)", self._printed(r"operate it +export (.*)")):
             self.patch.setenv(name, value)
         self.patch.setenv("PACTSTREAM_API_KEY", self.key)
@@ -163,6 +165,30 @@ class Reader:
         if not copy.exists():
             shutil.copytree(os.environ["PACTSTREAM_KEY_DIR"], copy)
         return copy
+
+    def curl(self, command: Command) -> str:
+        """Run it in a shell, as it stands; what is wrong, such as a status of 400 or more, or nothing."""
+        # Where curl looks for its configuration: a page need not say how a test wants it.
+        (self.folder / ".curlrc").write_text("fail-with-body\nsilent\nshow-error\nmax-time = 20\n")
+        names = {
+            "CURL_HOME": str(self.folder),
+            "GATEWAY": self.gateway,
+            "ORACLE": self.oracle,
+            "ADMIN_KEY": self.admin_key,
+            "TENANT": "11111111-1111-4111-8111-111111111111",
+            "AGENT": "22222222-2222-4222-8222-222222222222",
+            "ISSUER": "33333333-3333-4333-8333-333333333333",
+            "ID": "1",  # of a schema
+        }
+        ran = subprocess.run(
+            ["/bin/sh", "-c", command.text],
+            cwd=self.folder,
+            env=os.environ | names,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return "" if ran.returncode == 0 else f"{command}: {ran.returncode}: {ran.stdout}{ran.stderr}"
 
     def follow(self, command: Command, path: str) -> str:
         """Run it, unless the same command was run with the same options; what is wrong, or nothing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,10 +23,10 @@ from pactstream.devstack.services import DEPLOYMENT
 from pactstream.fetch import fetch
 from pactstream.settings import ClickHouseSettings
 from tests.cli_tools import runner
-from tests.docs_commands import ROOT
+from tests.docs_commands import ROOT, Command
 from tests.docs_run import Reader
 from tests.stack import eventually
-from tests.unit.test_docs_commands import ELSEWHERE, MIRROR, OURS, understood
+from tests.unit.test_docs_commands import CURLS, ELSEWHERE, MIRROR, OURS, understood
 
 START_SECONDS = 210  # the first run of all downloads Kafka
 FORGERY = """
@@ -139,6 +140,15 @@ def test_a_score_forged_in_clickhouse_is_named(up: Up, reader: Reader) -> None:
     assert found.code == 1
     assert "composite: the report says 99.5, the leaves come to" in found.err
     assert "tier: the report says platinum" in found.err
+
+
+def test_every_curl_of_the_documentation_is_answered(up: Up, reader: Reader) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    assert [wrong for one in CURLS if (wrong := reader.curl(one))] == []
+    assert (reader.folder / "logs.txt").read_bytes() == fetch(f"{reader.oracle}/ledger/keys")
+    refused = Command("here", 1, 'curl -X PUT "$GATEWAY/api/v1/tenants/$TENANT" --json "{}"')
+    assert '"UNAUTHENTICATED"' in reader.curl(refused)
 
 
 def test_ctrl_c_leaves_nothing(up: Up) -> None:

@@ -1,6 +1,7 @@
 """Commands in the documentation: understood by the command line as it is, and run by a test that is named here.
 
-Those of `pactstream` are run by `tests/integration/test_demo.py` on a pipeline, or by what `ELSEWHERE` says.
+Those of `pactstream` and of curl are run by `tests/integration/test_demo.py` on a pipeline. What is not run
+there stands here, and nowhere else: `ELSEWHERE` and `PROGRAMS` say why, and what is checked in its place.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,18 +56,17 @@ PROGRAMS: Final = {
     "cp": _COMPOSE,
     "builder": "builds the collector for a bench: tests/bench/bench_gateway.py",
     "clickhouse-client": "tests/integration/test_backup.py gives its statements to the engine",
-    "curl": "asks for routes that tests/unit/test_gateway_control.py and test_oracle_api.py ask for",
-    "docker": "no Docker engine here: tests/contract/test_compose.py checks what it is given",
+    "docker": "no Docker engine here: tests/contract/test_deploy_page.py has its client read them",
     "go": "builds the collector for a bench: tests/bench/bench_gateway.py",
-    "helm": "no cluster here: tests/contract/test_chart.py renders the same chart",
+    "helm": "no cluster here: tests/contract/test_deploy_page.py renders what would be installed",
     "kafka-acls.sh": "tests/integration/test_secured.py writes such lists",
     "kafka-avro-console-consumer": "Confluent's: not in the Kafka that is here",
     "kafka-configs.sh": "tests/integration/test_secured.py makes its users with the same tool",
     "kafka-console-consumer.sh": "tests/integration/test_consumers.py runs it",
-    "kubectl": "no cluster here: tests/contract/test_chart.py knows the names of the secrets",
+    "kubectl": "no cluster here: tests/contract/test_deploy_page.py compares secrets with the chart's",
     "npm": "tests/contract/test_typescript_guide.py runs that page on what it would install",
     "openssl": "tests/unit/test_timestamps.py runs it where it is installed",
-    "pip": "tests/contract/test_base_install.py checks what the extras are for",
+    "pip": "tests/contract/test_base_install.py checks what the extras are for, and a test below their names",
     "tar": "tests/integration/test_backup.py runs it",
     "tail": "tests/integration/test_consumers.py decodes the same record",
 }
@@ -74,6 +75,7 @@ PROGRAMS: Final = {
 ROOT_COMMAND: Final[Any] = typer.main.get_command(app)
 COMMANDS: Final = tuple(commands())
 OURS: Final = tuple(one for one in COMMANDS if one.words[:1] == ("pactstream",))
+CURLS: Final = tuple(one for one in COMMANDS if re.search(r"\bcurl ", one.text))
 
 
 def understood(words: tuple[str, ...]) -> str:
@@ -132,14 +134,37 @@ def test_other_programs_are_known_and_name_what_is_there() -> None:
                 assert target in targets, command
             case ("python" | ".venv/bin/python", "-m", module, *_):
                 assert importlib.util.find_spec(module), command
+            case ("curl", *_):
+                assert command in CURLS  # run by test_demo.py
             case (python, "agent.py" | "-c", *_) if Path(python).name == "python":
                 continue  # run by test_demo.py, and below
             case (program, *words):
                 unknown += [] if program.rpartition("/")[2] in PROGRAMS else [str(command)]
                 for word in words:
-                    if word.startswith(("deploy/", "tests/", "docs/")):
+                    if word.removeprefix("./").startswith(("deploy/", "tests/", "docs/", "sdk/")):
                         assert (ROOT / word).exists(), command
     assert unknown == []
+    assert len(CURLS) > 5
+
+
+def test_extras_that_pages_install_are_there() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = {
+        extra
+        for command in COMMANDS
+        if command.words[:2] == ("pip", "install")
+        for extras in re.findall(r"pactstream\[(.+)\]", command.text)
+        for extra in extras.split(",")
+    }
+    assert {"mcp", "sidecar"} <= named <= project["optional-dependencies"].keys()
+
+
+def test_what_is_checked_in_place_of_other_programs_is_there() -> None:
+    for program, reason in PROGRAMS.items():
+        for named in re.findall(r"tests/[\w/]+\.py", reason):
+            assert (ROOT / named).exists(), program
+    shown = {one.words[0].rpartition("/")[2] for one in COMMANDS if one.words}
+    assert set(PROGRAMS) <= shown
 
 
 def test_the_fingerprint_of_a_schema_is_printed_as_contributing_says() -> None:
