@@ -74,10 +74,10 @@ def pipeline(
         yield services
 
 
-def new_agent(services: Services) -> TestAgent:
-    """A fresh agent with a pact of its own, in the demo's tenant."""
+def new_agent(services: Services, **changes: Any) -> TestAgent:
+    """A fresh agent with a pact of its own, in the demo's tenant; `changes` to the document of Atlas's pact."""
     agent_id, pact_id = str(uuid.uuid4()), str(uuid.uuid4())
-    document = json.loads(atlas.pact_document()) | {"agentId": agent_id}
+    document = json.loads(atlas.pact_document()) | {"agentId": agent_id} | changes
     onboarding = Onboarding(services.gateway_url, services.admin_key)
     api_key = onboarding.register(agent_id, "test agent", pact_id=pact_id, document=document)
     return TestAgent(agent_id, pact_id, api_key)

@@ -18,6 +18,8 @@ from confluent_kafka import Consumer, KafkaError, Producer
 from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
 
+from evaluator_worker.external import wiring as external
+from evaluator_worker.external.settings import ExternalSettings
 from pactstream import avro, clock
 from pactstream.cli.app import app
 from pactstream.devstack import ports
@@ -30,10 +32,12 @@ from pactstream.kafka import reach, rights, topics
 from pactstream.settings import KafkaSettings, environment
 from tests.anomaly_tools import fleet
 from tests.behaviour_tools import AGENT
+from tests.external_tools import ISSUER
 from tests.integration.test_otlp_relay import relaying
 from tests.kafka_tools import produce, read_all
 from tests.otlp_peer import collecting
 from tests.pipeline import new_agent, rows_of
+from tests.sealer_stack import running as looping
 from tests.stack import eventually
 
 ALL = (*SERVICES, *ANOMALIES)
@@ -97,15 +101,32 @@ def test_the_pipeline_runs_with_the_rights_of_each_service(secured: Secured, tmp
         running.prepare(partitions=2)
         running.start(ALL)
         write_windows(secured)
-        agent = new_agent(running)
-        with agent.telemetry(running) as telemetry, telemetry.session():
-            telemetry.tool_call(tool="lookup", params={"id": 1}, outcome="success")
-        eventually(lambda: len(rows_of(running, agent.agent_id)) == 3, timeout=30)
+        agent = new_agent(running, evaluators=[{"issuer": ISSUER, "sees": "leaf"}])
+        with asking(secured, tmp_path):
+            with agent.telemetry(running) as telemetry, telemetry.session(pact_id=agent.pact_id):
+                telemetry.tool_call(tool="lookup", params={"id": 1}, outcome="success")
+            found = eventually(lambda: rows if len(rows := rows_of(running, agent.agent_id)) == 4 else None, 30)
+        assert "evaluation" in {kind for _, _, kind, _ in found or ()}
         with collecting() as peer, relaying(secured.settings("pactstream-otlp"), peer.url):
             eventually(lambda: len(peer.spans) == 2, timeout=30)
         eventually(lambda: read_all(secured.settings(OPERATOR), topics.ANOMALY_STATE), timeout=30)
         logs = [path.read_text() for path in tmp_path.glob("*.log")]
     assert not [line for log in logs for line in log.splitlines() if "authoriz" in line.lower()]
+
+
+@contextmanager
+def asking(secured: Secured, directory: Path) -> Iterator[None]:
+    """Third parties are asked; the one that the pact names is not registered, and that is recorded."""
+    places = directory / "evaluators.json"
+    places.write_text("{}")
+    settings = ExternalSettings(
+        kafka_bootstrap=secured.stack.kafka_bootstrap,
+        **secured.arguments("pactstream-external"),
+        instance="one",
+        external_evaluators=places,
+    )
+    with external.build(settings) as processor, looping(processor.run):
+        yield
 
 
 def write_windows(secured: Secured) -> None:
@@ -126,6 +147,7 @@ def write_windows(secured: Secured) -> None:
         ("push", topics.BATCHES),
         ("sealer", topics.BATCHES),
         ("otlp", topics.EVALUATED),
+        ("external", topics.ISSUERS),
     ],
 )
 def test_a_service_cannot_write_elsewhere(secured: Secured, service: str, topic: str) -> None:
@@ -143,6 +165,7 @@ def test_a_service_cannot_write_elsewhere(secured: Secured, service: str, topic:
         ("oracle", topics.BATCHES),
         ("push", topics.EVALUATED),
         ("otlp", topics.BATCHES),
+        ("external", topics.TENANTS),
     ],
 )
 def test_a_service_cannot_read_elsewhere(secured: Secured, service: str, topic: str) -> None:
@@ -231,7 +254,8 @@ def test_an_expired_certificate_is_one_clear_error(tmp_path: Path) -> None:
             reach.check(settings)
 
 
-def test_a_broker_that_does_not_answer_is_waited_for() -> None:
+def test_a_broker_that_does_not_answer_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach, "_LOOK_SECONDS", 0.1)
     reach.check(KafkaSettings(kafka_bootstrap=f"{ports.LOOPBACK}:{ports.free_port()}"))
 
 
