@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 
 from oracle_api.console import wiring
 from oracle_api.console.app import create_app
+from oracle_api.console.ended import EndedSessions
 from oracle_api.console.settings import ConsoleSettings
 from oracle_api.standing import TenantStandings
 from pactstream import logs, server, settings, tracing, worker
@@ -14,6 +15,7 @@ from pactstream.clickhouse.client import ClickHouse
 from pactstream.control.tenants import TenantDirectory
 from pactstream.errors import Fatal
 from pactstream.kafka import reach
+from pactstream.kafka.publisher import Publisher
 
 
 def main() -> int:
@@ -29,7 +31,9 @@ def main() -> int:
             database = opened.enter_context(ClickHouse(ours))
             database.check()
             standings = opened.enter_context(closing(TenantStandings(directory)))
-            parts = wiring.build(ours, database, directory, standings)
+            publisher = opened.enter_context(closing(Publisher(ours, queue_records=1_000, timeout_seconds=5)))
+            ended = opened.enter_context(closing(EndedSessions(ours, publisher.publish)))
+            parts = wiring.build(ours, database, directory, standings, ended)
             app, tls = create_app(parts), server.tls_of(ours)
             return server.serve(app, ours.bind_host, ours.console_port, parts.live.close, tls=tls)
     except Fatal as error:

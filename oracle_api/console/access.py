@@ -1,8 +1,8 @@
 """Who is at the console: logging in by API key, the session's cookie, and requests that other sites forge.
 
 A session is as good as its key: the key is looked up on every request, so one that is revoked is out at once.
-One that was logged out of is remembered until it would have ended by itself, so a copy of its cookie opens
-nothing. By this process: at another, or the next, such a copy ends by the hour without a request.
+One that was logged out of is remembered until it would have ended by itself, by all processes of the console
+(`ended.py`): so a copy of its cookie opens nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from fastapi import Request, Response
 from msgspec.structs import replace
 
 from oracle_api.access import SCOPE, Keys
+from oracle_api.console.ended import Ended
 from oracle_api.console.seal import Seal, Session
 from oracle_api.limits import Limiter
 from pactstream import clock, web
@@ -60,6 +61,7 @@ class Access:
         keys: Keys,
         seal: Seal,
         lifetimes: Lifetimes,
+        ended: Ended,
         *,
         console_url: str,
         logins: Limiter,
@@ -69,11 +71,11 @@ class Access:
         self._keys = keys
         self._seal = seal
         self._lifetimes = lifetimes
+        self._ended = ended
         self._console_url = console_url
         self._logins = logins
         self._requests = requests
         self._trusted_proxies = trusted_proxies
-        self._ended: dict[str, int] = {}
 
     def origin(self, request: Request) -> str:
         """The console's own origin (RFC 6454), as the asking browser sees it.
@@ -134,16 +136,19 @@ class Access:
             self._check_key(visitor.api_key)
         except Refused:
             return False
-        return visitor.session_id not in self._ended
+        return not self._ended.has(visitor.session_id)
 
-    def farewell(self, request: Request) -> str:
-        """End the session; the cookie that ends it in its browser, too."""
+    async def farewell(self, request: Request) -> None:
+        """End the session: in its browser by a cookie, whatever comes, and at all processes of the console.
+
+        Raises:
+            Backpressure: others could not be told.
+        """
+        request.state.cookie = self._set_cookie(request, "", 0)
         session = self._seal.open(request.cookies.get(COOKIE, ""))
         if session is not None:
-            now = clock.now_micros()
-            self._ended = {one: until for one, until in self._ended.items() if until > now}
-            self._ended[session.session_id] = session.begun_micros + self._lifetimes.absolute_micros
-        return self._set_cookie(request, "", 0)
+            until = session.begun_micros + self._lifetimes.absolute_micros
+            await self._ended.end(session.session_id, until)
 
     def _session(self, request: Request) -> Session:
         session = self._seal.open(request.cookies.get(COOKIE, ""))
@@ -153,7 +158,7 @@ class Access:
         if (
             now - session.begun_micros > self._lifetimes.absolute_micros
             or now - session.seen_micros > self._lifetimes.idle_micros
-            or session.session_id in self._ended
+            or self._ended.has(session.session_id)
         ):
             raise Refused(401, "the session has ended: log in again")
         return session

@@ -78,7 +78,7 @@ def _session(parts: Parts) -> APIRouter:
     @routes.delete("/session")
     async def logout(request: Request) -> Response:
         parts.access.check_change(request)
-        request.state.cookie = parts.access.farewell(request)
+        await parts.access.farewell(request)
         return Response(status_code=204)
 
     return routes

@@ -18,7 +18,7 @@ from oracle_api.ledger import PublishedLedger
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Everything the app needs; `ready` says whether keys are known as of now."""
+    """Everything the app needs; `ready` says whether keys, and what ended, are known as of now."""
 
     access: Access
     ready: Callable[[], bool]

@@ -7,6 +7,7 @@ import os
 
 from oracle_api.console.access import Access, Lifetimes
 from oracle_api.console.agents import Agents
+from oracle_api.console.ended import Ended
 from oracle_api.console.events import Events
 from oracle_api.console.gateway import Gateway
 from oracle_api.console.live import Live
@@ -26,9 +27,13 @@ _log = logging.getLogger(__name__)
 
 
 def build(
-    settings: ConsoleSettings, database: ClickHouse, directory: TenantDirectory, standings: TenantStandings
+    settings: ConsoleSettings,
+    database: ClickHouse,
+    directory: TenantDirectory,
+    standings: TenantStandings,
+    ended: Ended,
 ) -> Parts:
-    """The parts on a real ClickHouse and the topic of tenants.
+    """The parts on a real ClickHouse and the topics of tenants and of sessions that have ended.
 
     Raises:
         Fatal: the key of sessions is exposed or malformed.
@@ -45,6 +50,7 @@ def build(
         directory,
         Seal(key),
         lifetimes,
+        ended,
         console_url=settings.console_url,
         logins=Limiter(logins, logins),
         requests=Limiter(requests, requests // 4),
@@ -53,7 +59,7 @@ def build(
     rows = Rows(database)
     return Parts(
         access=access,
-        ready=lambda: standings.ready,
+        ready=lambda: standings.ready and ended.ready,
         rows=rows,
         events=Events(rows),
         agents=Agents(rows),

@@ -60,8 +60,8 @@ class Publisher:
         self._under_way = 0
         self._serving = False
 
-    async def publish(self, topic: str, key: bytes, value: bytes, *, headers: Headers = ()) -> None:
-        """Returns once all in-sync replicas have the record.
+    async def publish(self, topic: str, key: bytes, value: bytes | None, *, headers: Headers = ()) -> None:
+        """Returns once all in-sync replicas have the record; without a value it deletes its key's.
 
         Raises:
             Backpressure: the queue is full or the brokers do not acknowledge in time. The record may have been

@@ -98,7 +98,7 @@ RIGHTS: Final = {
         writes=(t.SUBSCRIPTIONS, t.SAMPLES),
         transactions=("oracle-subscriptions",),
     ),
-    "console": Rights(reads=(t.TENANTS,)),
+    "console": Rights(reads=(t.TENANTS, t.CONSOLE_ENDED), writes=(t.CONSOLE_ENDED,)),
     "push": Rights(
         reads=(t.SCORES, t.TENANTS, t.SUBSCRIPTIONS, t.SAMPLES, t.DELIVERIES, t.WEBHOOK_STATE),
         writes=(t.DELIVERIES, t.DELIVERIES + ".dlq", t.WEBHOOK_STATE, t.SCORES + ".dlq", t.TENANTS + ".dlq"),

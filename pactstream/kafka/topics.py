@@ -37,6 +37,7 @@ PAGE_DELIVERIES = "page.deliveries"
 PAGING_STATE = "paging.state"
 PAGING_ROUTES = "paging.routes"
 PAGING_MARKS = "paging.marks"
+CONSOLE_ENDED = "console.ended"
 
 _LISTING_SECONDS = 0.1
 _DAY_MS = 86_400_000
@@ -119,6 +120,8 @@ TOPICS = (
     Topic(DELIVERIES + ".dlq", _kept(days=30)),
     Topic(WEBHOOK_STATE, _COMPACTED),
     Topic(SAMPLES, _kept(days=7), sharded=False),
+    # Each is deleted once its session would have ended by itself.
+    Topic(CONSOLE_ENDED, _COMPACTED, sharded=False),
 )
 
 

@@ -8,7 +8,7 @@ import uuid
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
 
 from pactstream import atlas
 from tests.browsers import MISSING, PHONE
@@ -51,6 +51,24 @@ def test_logging_in_and_out(context: BrowserContext, console: ConsoleStack) -> N
     assert context.cookies() == []
     context.add_cookies([{"name": one["name"], "value": one["value"], "url": console.url} for one in copies])
     assert page.request.get(f"{console.url}/api/agents").status == 401
+
+
+def test_a_logout_that_other_processes_were_not_told_of_says_so(
+    context: BrowserContext, console: ConsoleStack
+) -> None:
+    page = context.new_page()  # where a failed request is no fault
+    log_in(page, console)
+
+    def away(route: Route) -> None:
+        if route.request.method == "DELETE":
+            route.fulfill(status=503, json={"error": "logged out here, but others were not told"})
+        else:
+            route.continue_()
+
+    page.route("**/console/api/session", away)
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_label("API key")).to_be_visible()
+    expect(page.get_by_role("alert")).to_contain_text("others were not told")
 
 
 def test_a_violation_turns_red_as_it_happens(page: Page, console: ConsoleStack) -> None:

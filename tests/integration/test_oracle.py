@@ -17,8 +17,7 @@ import httpx
 import msgspec
 import pytest
 
-from oracle_api import standing as standing_module
-from oracle_api import wiring
+from oracle_api import confirmed, wiring
 from oracle_api.app import create_app
 from oracle_api.settings import OracleSettings
 from oracle_api.standing import TenantStandings
@@ -351,7 +350,7 @@ def test_a_standing_that_is_not_confirmed_any_more_is_unknown(
 ) -> None:
     with closing(TenantStandings(TenantDirectory(settings))) as standings:
         eventually(lambda: standings.ready, timeout=10)
-        monkeypatch.setattr(standing_module, "_UNKNOWN_AFTER_SECONDS", -1)
+        monkeypatch.setattr(confirmed, "UNKNOWN_AFTER_SECONDS", -1)
         assert (standings.ready, standings.of(ATLAS)) == (False, "unknown")
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -20,6 +21,7 @@ from typer.testing import CliRunner
 
 from evaluator_worker.external import wiring as external
 from evaluator_worker.external.settings import ExternalSettings
+from oracle_api.console.ended import EndedSessions
 from pactstream import avro, clock
 from pactstream.cli.app import app
 from pactstream.devstack import ports
@@ -29,6 +31,7 @@ from pactstream.devstack.stack import Stack
 from pactstream.devstack.supervisor import Supervisor
 from pactstream.errors import Fatal
 from pactstream.kafka import reach, rights, topics
+from pactstream.kafka.publisher import Publisher
 from pactstream.settings import KafkaSettings, environment
 from tests.anomaly_tools import fleet
 from tests.behaviour_tools import AGENT
@@ -75,7 +78,8 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
         found = Secured(stack, security)
         operator = found.settings(OPERATOR)
         topics.apply(operator, partitions=2, replication=1)
-        rights.apply(operator)
+        # Brokers hear of lists a moment after they are made.
+        eventually(lambda: rights.apply(operator) == [], timeout=30)
         yield found
 
 
@@ -129,6 +133,17 @@ def asking(secured: Secured, directory: Path) -> Iterator[None]:
         yield
 
 
+def test_the_console_tells_its_peers_who_logged_out(secured: Secured) -> None:
+    settings = secured.settings("pactstream-console")
+    with (
+        closing(Publisher(settings)) as publisher,
+        closing(EndedSessions(settings, publisher.publish)) as here,
+        closing(EndedSessions(settings, publisher.publish)) as there,
+    ):
+        asyncio.run(here.end("a session", clock.now_micros() + clock.MICROS_PER_SECOND * 60))
+        eventually(lambda: there.has("a session"), timeout=30)
+
+
 def write_windows(secured: Secured) -> None:
     """Ten minutes of a made-up agent, as the user that may write them."""
     found = [
@@ -148,6 +163,7 @@ def write_windows(secured: Secured) -> None:
         ("sealer", topics.BATCHES),
         ("otlp", topics.EVALUATED),
         ("external", topics.ISSUERS),
+        ("console", topics.TENANTS),
     ],
 )
 def test_a_service_cannot_write_elsewhere(secured: Secured, service: str, topic: str) -> None:

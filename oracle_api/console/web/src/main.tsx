@@ -26,17 +26,22 @@ const NAV: [string, string][] = [
 function App() {
   const [visitor, setVisitor] = useState<Visitor | null | undefined>();
   const [failure, setFailure] = useState<Failure>();
+  const [leaving, setLeaving] = useState<Failure>();
   useEffect(() => {
     whenSignedOut(() => setVisitor(null));
     get<Visitor | null>("session").then(setVisitor, setFailure);
   }, []);
   if (failure) return <Problem failure={failure} />;
   if (visitor === undefined) return null;
-  if (visitor === null) return <Login onLogin={setVisitor} />;
-  return <Frame visitor={visitor} onLogout={() => setVisitor(null)} />;
+  const show = (next: Visitor | null, trouble?: Failure) => {
+    setLeaving(trouble);
+    setVisitor(next);
+  };
+  if (visitor === null) return <Login said={leaving} onLogin={show} />;
+  return <Frame visitor={visitor} onLogout={(trouble) => show(null, trouble)} />;
 }
 
-function Login({ onLogin }: { onLogin: (visitor: Visitor) => void }) {
+function Login({ said, onLogin }: { said?: Failure; onLogin: (visitor: Visitor) => void }) {
   useTitle("Log in");
   const [key, setKey] = useState("");
   const [failure, setFailure] = useState<Failure>();
@@ -72,7 +77,7 @@ function Login({ onLogin }: { onLogin: (visitor: Visitor) => void }) {
         <button type="submit" class="primary">
           Log in
         </button>
-        <Problem failure={failure} />
+        <Problem failure={failure ?? said} />
       </form>
     </main>
   );
@@ -82,7 +87,7 @@ function Mark() {
   return <img src="/console/assets/icon.svg" alt="" width="24" height="24" />;
 }
 
-function Frame({ visitor, onLogout }: { visitor: Visitor; onLogout: () => void }) {
+function Frame({ visitor, onLogout }: { visitor: Visitor; onLogout: (trouble?: Failure) => void }) {
   const place = usePlace();
   const section = place.parts[0] ?? "";
   const [open, setOpen] = useState(0);
@@ -96,10 +101,7 @@ function Frame({ visitor, onLogout }: { visitor: Visitor; onLogout: () => void }
     const timer = setInterval(count, 5_000);
     return () => clearInterval(timer);
   }, [place]);
-  const logout = async () => {
-    await send("DELETE", "session").catch(() => {});
-    onLogout();
-  };
+  const logout = () => send<void>("DELETE", "session").then(() => onLogout(), onLogout);
   const under: Record<string, string> = { events: "", sessions: "agents" };
   const current = under[section] ?? section;
   return (
