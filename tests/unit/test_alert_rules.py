@@ -16,6 +16,7 @@ _ROOT = Path(__file__).parents[2]
 _DIRECTORY = _ROOT / "deploy" / "prometheus"
 _RUNBOOKS = _ROOT / "docs" / "runbooks"
 _RULES = (_DIRECTORY / "rules" / "pactstream.yml").read_text(encoding="utf-8")
+_TESTS = ("rules_test.yml", "rules_night_test.yml")
 _ALERTS = re.findall(r"- alert: (\w+)", _RULES)
 
 
@@ -23,7 +24,7 @@ _ALERTS = re.findall(r"- alert: (\w+)", _RULES)
     "command",
     [
         ("promtool", "check", "rules", "rules/pactstream.yml"),
-        ("promtool", "test", "rules", "rules_test.yml"),
+        ("promtool", "test", "rules", *_TESTS),
         ("promtool", "check", "config", "prometheus.yml"),
         ("promtool", "check", "config", "compose.yml"),
         ("amtool", "check-config", "alertmanager.yml"),
@@ -38,7 +39,7 @@ def test_the_tools_find_nothing(command: tuple[str, ...]) -> None:
 
 
 def test_each_alert_is_made_to_fire_and_is_silent_otherwise() -> None:
-    tests = (_DIRECTORY / "rules_test.yml").read_text(encoding="utf-8")
+    tests = "".join((_DIRECTORY / name).read_text(encoding="utf-8") for name in _TESTS)
     assert len(_ALERTS) == len(set(_ALERTS)) > 15
     for alert in _ALERTS:
         assert f'ALERTS{{alertname="{alert}", alertstate="firing", severity=' in tests, alert
