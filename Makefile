@@ -84,8 +84,23 @@ bench: $(STAMP) $(BENCH_STAMP) ## every bench, and a table at the end; make benc
 bench-latency: $(STAMP) ## acknowledgement to trust report, p50 and p99
 	$(PY) -m tests.bench.latency $(ARGS)
 
-tools: $(STAMP) ## helm, from source, for the tests of the chart
+tools: $(addprefix $(VENV)/bin/,helm docker-compose otelcol) ## helm, compose's client and a collector, from source, for their tests
+
+$(VENV)/bin/helm: | $(STAMP)
 	GOBIN=$(abspath $(VENV)/bin) go install helm.sh/helm/v3/cmd/helm@v3.19.0
+
+# Its `go.mod` replaces modules, which `go install` refuses.
+$(VENV)/bin/docker-compose: | $(STAMP)
+	rm -rf .pactstream/compose && mkdir -p .pactstream
+	cp -r "$$(go mod download -json github.com/docker/compose/v2@v2.40.3 | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')" .pactstream/compose
+	chmod -R u+w .pactstream/compose
+	cd .pactstream/compose && go build -o $(abspath $@) ./cmd
+	rm -rf .pactstream/compose
+
+$(VENV)/bin/otelcol: tests/bench/collector.yaml | $(STAMP)
+	GOBIN=$(abspath $(VENV)/bin) go install go.opentelemetry.io/collector/cmd/builder@v0.155.0
+	CGO_ENABLED=0 $(VENV)/bin/builder --config tests/bench/collector.yaml
+	mv .pactstream/otelcol/otelcol $@ && rm -rf .pactstream/otelcol
 
 typescript: ## the TypeScript SDK, from sdk/typescript/src to what is committed; needs Node 20
 	cd sdk/typescript && npm ci --no-audit --no-fund && npm run --silent build

@@ -6,13 +6,7 @@ CPU time, user and system, its Kafka client's threads included: other processes 
 much. Latencies are by the clock on the wall and do change with them.
 
 The peer is an OpenTelemetry collector that only passes on: OTLP/HTTP JSON in, 25 spans a request, Kafka with
-`acks=all` out, one core (`GOMAXPROCS=1`). It is built with Go, in about two minutes:
-
-    go install go.opentelemetry.io/collector/cmd/builder@v0.155.0
-    CGO_ENABLED=0 "$(go env GOPATH)/bin/builder" --config tests/bench/collector.yaml
-    PACTSTREAM_BENCH_COLLECTOR=.pactstream/otelcol/otelcol make bench ARGS=gateway
-
-Without the binary that `PACTSTREAM_BENCH_COLLECTOR` names, no ratio is printed.
+`acks=all` out, one core (`GOMAXPROCS=1`). `make tools` builds it with Go; without it no ratio is printed.
 """
 
 from __future__ import annotations
@@ -34,6 +28,7 @@ from pactstream.devstack.ports import answers, free_port
 from pactstream.ids import uuid7
 from pactstream.pacts import templates
 from tests.bench.figures import report
+from tests.built import tool
 from tests.gateway_tools import EVENTS, body
 from tests.integration.test_gateway_live import Acme, Process, gateway, register
 from tests.kafka_tools import create_topics, service_settings
@@ -197,7 +192,7 @@ def main() -> None:
             with gateway(kafka, Path(directory), **UNLIMITED) as process:
                 ours = measure(process, duration)
             what, figure = "gateway, events per CPU-second", f"{ours:,.0f}"
-            binary = os.environ.get("PACTSTREAM_BENCH_COLLECTOR")
+            binary = tool("otelcol")
             if not binary:
                 report(what, figure, "no collector", target="≥ 1 ×")
                 return

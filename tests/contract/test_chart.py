@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -14,11 +13,12 @@ import pytest
 import yaml
 
 from pactstream.kafka.rights import RIGHTS
+from tests.built import tool
 from tests.contract.test_compose import known_variables
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "pactstream"
-HELM = shutil.which("helm") or shutil.which(ROOT / ".venv" / "bin" / "helm")
+HELM = tool("helm")
 KEYS = {
     "PACTSTREAM_KEY_CONSOLE",
     "PACTSTREAM_KEY_LEDGER_ED25519",

@@ -6,7 +6,6 @@ import hashlib
 import importlib.util
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.built import tool
 from tests.settings_table import CLASSES
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -116,9 +116,9 @@ def targets(config: dict[str, Any]) -> set[str]:
 
 
 def test_compose_itself_accepts_it() -> None:
-    client = shutil.which("docker-compose")
+    client = tool("docker-compose")
     if client is None:
-        pytest.skip("docker-compose is not installed: docs/deploy.md says how to build it")
+        pytest.skip("docker-compose is not installed: make tools")
     every = {profile for one in services().values() for profile in one.get("profiles", ())}
     for profiles, expected in ((set(), always(services())), (every, services())):
         chosen = [word for profile in profiles for word in ("--profile", profile)]

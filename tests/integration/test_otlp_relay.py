@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -27,13 +26,14 @@ from pactstream import settings, tracing
 from pactstream.devstack.ports import answers, free_port
 from pactstream.kafka import config, topics
 from pactstream.settings import KafkaSettings, ServiceSettings
+from tests.built import tool
 from tests.evaluator_tools import AGENT, call
 from tests.kafka_tools import create_topics, produce, read_all, service_settings
 from tests.otlp_peer import Judge, Peer, Reply, attributes, collecting, moment, partial, session
 from tests.stack import eventually
 
 OF = Of("t", AGENT)
-BINARY = os.environ.get("PACTSTREAM_BENCH_COLLECTOR", "")
+BINARY = tool("otelcol")
 BEGAN = 1_700_000_000_000_000
 
 
@@ -201,7 +201,7 @@ def test_killed_while_a_collector_is_slow_it_loses_nothing(kafka: ServiceSetting
     assert {one.start_time_unix_nano for one in roots} == {BEGAN * 1_000}
 
 
-@pytest.mark.skipif(not BINARY, reason="PACTSTREAM_BENCH_COLLECTOR names no collector: see bench_gateway.py")
+@pytest.mark.skipif(BINARY is None, reason="there is no collector: make tools")
 def test_the_real_collector_takes_it(kafka: ServiceSettings, tmp_path: Path) -> None:
     port, topic = free_port(), f"{kafka.kafka_topic_prefix}traces"
     admin = AdminClient(config.client(kafka))
@@ -223,7 +223,7 @@ def test_the_real_collector_takes_it(kafka: ServiceSettings, tmp_path: Path) -> 
     path = tmp_path / "collector.json"
     path.write_text(json.dumps(configuration))
     produce(kafka, topics.EVALUATED, [Judge()(*session("s-1", call(5_000)))])
-    with subprocess.Popen([BINARY, "--config", str(path)], stderr=subprocess.DEVNULL) as collector:
+    with subprocess.Popen([BINARY or "", "--config", str(path)], stderr=subprocess.DEVNULL) as collector:
         try:
             eventually(lambda: answers(port), timeout=30)
             with relaying(kafka, f"http://127.0.0.1:{port}/v1/traces"):
