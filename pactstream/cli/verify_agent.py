@@ -26,16 +26,17 @@ from pactstream.cli.verify import (
 from pactstream.errors import Fatal, InvalidInput
 from pactstream.ledger import merkle
 from pactstream.ledger.leaf import parse_leaf
+from pactstream.ledger.note import Checkpoint, NoteError, parse_note
 from pactstream.ledger.published import Result
 from pactstream.ledger.tile_reader import TileReader
-from pactstream.ledger.tiles import Missing
-from pactstream.ledger.verification import source
+from pactstream.ledger.tiles import CHECKPOINT, Fetch, Missing
+from pactstream.ledger.verification import LEDGER, source
 from pactstream.scores.attestation import parse_issuers
 from pactstream.scores.claims import Claims, HeadClaim, parse_claims
 from pactstream.scores.recount import Recount
 
-SEALED_WITHIN_SECONDS = 15.0
-"""What a report counts is in a checkpoint after so long, where the sealer is well."""
+PUBLISHED_WITHIN_SECONDS = 15.0
+"""What a report counts is in the published ledger after so long, where the sealer is well."""
 
 
 def agent(
@@ -106,15 +107,27 @@ def _report(url: str, agent_id: str, issuer: str | None) -> Claims | None:
     except Missing:
         return None
     # Events are scored before they are sealed: a busy agent's report counts some that no checkpoint has yet.
-    sealed = Retrying(
-        stop=stop_after_delay(SEALED_WITHIN_SECONDS),
+    waiting = Retrying(
+        stop=stop_after_delay(PUBLISHED_WITHIN_SECONDS),
         wait=wait_fixed(0.5),
-        retry=retry_if_result(lambda seen: seen < report.counted),
+        retry=retry_if_result(lambda published: not published),
         retry_error_callback=lambda state: None,  # then its leaves are missing, and named
     )
-    if report.sealed < report.counted:
-        sealed(lambda: fetched().sealed)
+    waiting(lambda: _is_published(fetched().ledger.head, report.counted, source(url)))
     return report
+
+
+def _is_published(head: HeadClaim | None, counted: int, fetch: Fetch) -> bool:
+    """Whether the published log has the agent's leaves up to the one counted, by a head that is not older."""
+    if head is None or head.sequence < counted:
+        return counted == 0
+    try:
+        checkpoint = fetch(f"{LEDGER}/{head.log.rpartition('/')[2]}/{CHECKPOINT}")
+        return Checkpoint.parse(parse_note(checkpoint).text).size > head.leaf_index
+    except Missing:
+        return False
+    except NoteError:
+        return True  # the verification says what is wrong with it
 
 
 def _home(agent_id: str, results: list[Result]) -> Result:
@@ -134,11 +147,13 @@ def _compare_head(claimed: HeadClaim | None, agent_id: str, home: Result, url: s
     if claimed.log != home.origin:
         raise InvalidInput(f"the signed report says that the history is in {claimed.log}")
     if index >= home.checkpoint.size:
-        return f"the signed report is newer than the checkpoint: it counts {sequence} leaves"
+        raise InvalidInput(
+            f"the signed report names leaf {index}, which is not published: the log ends before it"
+        )
     number = home.origin.rpartition("/")[2]
     fetch = source(url)
     reader = TileReader(
-        lambda path: fetch(f"ledger/{number}/{path}"), home.checkpoint.size, home.checkpoint.root
+        lambda path: fetch(f"{LEDGER}/{number}/{path}"), home.checkpoint.size, home.checkpoint.root
     )
     entry = reader.entry(index)
     leaf = parse_leaf(entry)

@@ -123,11 +123,6 @@ class Claims(msgspec.Struct, frozen=True, rename="camel"):
         """The number of the last leaf that the score counts; 0 without one."""
         return 0 if self.observation is None else self.observation.through_sequence
 
-    @property
-    def sealed(self) -> int:
-        """The number of the last leaf that is sealed; 0 without one."""
-        return 0 if self.ledger.head is None else self.ledger.head.sequence
-
 
 def parse_claims(report: Mapping[str, Any]) -> Claims:
     """The claims of a report.
