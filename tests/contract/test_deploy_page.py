@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.built import tool
 from tests.contract.test_chart import HELM, of_kind, workloads
 from tests.contract.test_compose import services
 from tests.docs_commands import PAGES, ROOT, Command, commands
@@ -27,9 +27,9 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_compose_reads_the_file_and_knows_the_options() -> None:
-    client = shutil.which("docker-compose")
+    client = tool("docker-compose")
     if client is None:
-        pytest.skip("docker-compose is not installed: docs/deploy.md says how to build it")
+        pytest.skip("docker-compose is not installed: make tools")
     for command in of("docker", "compose"):
         words = list(command.words[2:])
         verb = next(at for at, word in enumerate(words) if re.fullmatch("up|down|run|logs|ps", word))

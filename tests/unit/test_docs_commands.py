@@ -48,16 +48,10 @@ MIRROR: Final = "$MIRROR_KEY"
 PLACEHOLDERS: Final = {"AGENT", "$AGENT", "EVENT", "PAGE", "ROUTE", "TENANT"}
 SOME_ID: Final = "0190d0a0-0000-7000-8000-000000000001"
 
-_COMPOSE: Final = "builds docker compose, which takes minutes: done by hand"
 PROGRAMS: Final = {
     ".": "activates an environment: a shell's own",
-    "cd": _COMPOSE,
-    "chmod": _COMPOSE,
-    "cp": _COMPOSE,
-    "builder": "builds the collector for a bench: tests/bench/bench_gateway.py",
     "clickhouse-client": "tests/integration/test_backup.py gives its statements to the engine",
     "docker": "no Docker engine here: tests/contract/test_deploy_page.py has its client read them",
-    "go": "builds the collector for a bench: tests/bench/bench_gateway.py",
     "helm": "no cluster here: tests/contract/test_deploy_page.py renders what would be installed",
     "kafka-acls.sh": "tests/integration/test_secured.py writes such lists",
     "kafka-avro-console-consumer": "Confluent's: not in the Kafka that is here",
