@@ -11,7 +11,8 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from tests.published_ledger import published
+from tests.journal_tools import sent
+from tests.published_ledger import published, write
 from tests.trust_oracle import AGENT, ENTRIES, ISSUER, serving
 
 LOG = published(ENTRIES[:300], ())
@@ -32,6 +33,11 @@ issuer, url, agent, keys, state = sys.argv[2:]
 with TrustClient(issuer=issuer, url=url, jwks=json.loads(keys), state_dir=Path(state)) as client:
     decision = decide(client.get(agent), Policy.parse({"minTier": "silver", "minConfidence": 0.5}))
 print(json.dumps([decision.allow, decision.reasons]))
+"""
+JOURNAL = """
+from pactstream.journal.journal import Journal
+path, event, event_id = sys.argv[2:]
+Journal(Path(path), 1 << 20).note([(event.encode(), event_id)], 0)
 """
 COMMANDS = """
 from pactstream.cli.app import main
@@ -108,3 +114,12 @@ def test_its_commands_are_there(tmp_path: Path) -> None:
         pinned = ["--jwks", str(tmp_path / "keys.json"), "--policy", str(tmp_path / "policy.json")]
         assert alone(COMMANDS, "trust", "decide", str(AGENT), *where, *pinned) == "allowed\n"
         assert "gold, confidence 0.81" in alone(COMMANDS, "score", "explain", str(AGENT), *where)
+
+
+def test_a_sender_keeps_a_journal_and_compares_it(tmp_path: Path) -> None:
+    write(LOG.files, tmp_path / "files")
+    journal, event = str(tmp_path / "sent.jsonl"), sent(1)
+    alone(JOURNAL, journal, json.dumps(event), event["eventId"])
+    where = ["--url", str(tmp_path / "files"), "--state", str(tmp_path / "seen")]
+    said = alone(COMMANDS, "verify", "sent", journal, *where, "--at", "1970-01-01T00:00:01Z")
+    assert said.startswith("1 event acknowledged: 0 in the ledger as sent")
