@@ -8,16 +8,7 @@ from typing import Any
 
 import msgspec
 
-
-class DimensionScore(msgspec.Struct, frozen=True, rename="camel"):
-    """One of the twelve; without evidence `score` is None and `confidence` 0."""
-
-    name: str
-    weight: float
-    score: float | None
-    confidence: float
-    sample_size: float
-    inputs: Mapping[str, float]
+from pactstream.scores.claims import DimensionScore
 
 
 class AttestationInForce(msgspec.Struct, frozen=True, rename="camel"):

@@ -16,7 +16,6 @@ from oracle_api.state import (
     AgentState,
     AttestationInForce,
     Checkpoint,
-    DimensionScore,
     Event,
     Head,
     Night,
@@ -28,7 +27,13 @@ from oracle_api.state import (
 from pactstream import clock
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.errors import Fatal, PactstreamError
-from pactstream.scores.claims import CLAIM_CHARS, LISTED_ATTESTATIONS, LISTED_VIOLATIONS, RECENT_VIOLATIONS
+from pactstream.scores.claims import (
+    CLAIM_CHARS,
+    LISTED_ATTESTATIONS,
+    LISTED_VIOLATIONS,
+    RECENT_VIOLATIONS,
+    DimensionScore,
+)
 
 # As the limits of `scores.claims`: a long path makes no report too long.
 PATH_CHARS = 80

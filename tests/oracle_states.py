@@ -10,7 +10,6 @@ from oracle_api.state import (
     AgentState,
     AttestationInForce,
     Checkpoint,
-    DimensionScore,
     Event,
     Head,
     Night,
@@ -21,6 +20,7 @@ from oracle_api.state import (
 from pactstream import clock
 from pactstream.control.tenants import ApiKey, Scope, Tenant, new_key
 from pactstream.errors import Retryable
+from pactstream.scores.claims import DimensionScore
 
 AGENT = UUID("76cf31d6-ffe3-4a5c-8748-021114aa8066")
 STRANGER = UUID("00000000-0000-4000-8000-000000000001")

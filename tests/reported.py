@@ -12,7 +12,6 @@ from oracle_api import report
 from oracle_api.state import (
     AgentState,
     AttestationInForce,
-    DimensionScore,
     Head,
     Score,
     ViolatingCall,
@@ -21,6 +20,7 @@ from oracle_api.state import (
 from pactstream import clock
 from pactstream.ledger import merkle
 from pactstream.ledger.leaf import Leaf, parse_leaf
+from pactstream.scores.claims import DimensionScore
 from pactstream.scores.leaves import CountedLeaf
 from pactstream.scores.tally import Tally, record
 

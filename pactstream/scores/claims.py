@@ -22,8 +22,8 @@ CLAIM_CHARS: Final = 400
 Instant: TypeAlias = Annotated[datetime, Meta(tz=True)]
 
 
-class DimensionClaim(msgspec.Struct, frozen=True, rename="camel"):
-    """One of the twelve."""
+class DimensionScore(msgspec.Struct, frozen=True, rename="camel"):
+    """One of the twelve; without evidence `score` is None and `confidence` 0."""
 
     name: str
     weight: float
@@ -54,7 +54,7 @@ class ScoreClaim(msgspec.Struct, frozen=True, rename="camel"):
     sample_size: float
     method: int
     computed_at: Instant | None
-    dimensions: list[DimensionClaim]
+    dimensions: list[DimensionScore]
     attestations: Annotated[list[AttestationClaim], Meta(max_length=LISTED_ATTESTATIONS)]
 
 
