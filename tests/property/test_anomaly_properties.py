@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ KEY = AGENT.encode()
 MINUTES = 26
 
 
-def values() -> list[tuple[int, bytes]]:
+@cache
+def in_order() -> list[tuple[int, bytes]]:
     """Minute and record of a drift that is found."""
     minutes = fleet(WARM, MINUTES, change=slower(1.6, {2}))
     return [
@@ -38,40 +40,41 @@ def run(records: list[bytes]) -> tuple[bytes | None, list[bytes]]:
     return state, found
 
 
-IN_ORDER = values()
-RESULT = run([value for _, value in IN_ORDER])
+@cache
+def result() -> tuple[bytes | None, list[bytes]]:
+    return run([value for _, value in in_order()])
 
 
 def test_the_drift_is_found() -> None:
-    assert len(RESULT[1]) == 1
+    assert len(result()[1]) == 1
 
 
 @settings(max_examples=6, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_order_repeats_and_lateness_change_nothing(random: Any) -> None:
     """Out of order by less than the wait, repeated within it, and again long after."""
-    moved = sorted(IN_ORDER, key=lambda one: one[0] + random.uniform(0, WAIT_MINUTES - 1))
+    moved = sorted(in_order(), key=lambda one: one[0] + random.uniform(0, WAIT_MINUTES - 1))
     sent: list[bytes] = []
     for _, value in moved:
         sent.append(value)
         if random.random() < 0.3:
             sent.append(random.choice(sent))
     late = [random.choice(sent[: len(sent) // 2]) for _ in range(5)]
-    assert run(sent + late) == RESULT
+    assert run(sent + late) == result()
 
 
 def test_a_lower_revision_changes_nothing_and_a_higher_one_counts() -> None:
-    _, first = IN_ORDER[0]
+    _, first = in_order()[0]
     window = avro.decode_as("BehaviourWindow", first)
     other = avro.encode("BehaviourWindow", window | {"revision": 0, "errors": window["tool_calls"]})
-    assert run([first, other, *(value for _, value in IN_ORDER[1:])]) == RESULT
+    assert run([first, other, *(value for _, value in in_order()[1:])]) == result()
     newer = avro.encode("BehaviourWindow", window | {"revision": 2})
     state, _ = run([other, first])
     assert state != run([first, newer])[0]
 
 
 def test_a_state_is_the_same_after_writing_and_reading() -> None:
-    state, _ = RESULT
+    state, _ = result()
     detector = avro.decode_as("AnomalyState", state)["detector"]
     assert State.decode(detector).encode() == detector
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 
 from pactstream.ledger import merkle, tiles
@@ -199,23 +201,31 @@ def test_segments_are_published_as_they_come() -> None:
 
 
 SIZE = 66_000
-FILES = publish(SIZE)
-TREE = tree_of(SIZE)
+
+
+@cache
+def large_files() -> Files:
+    return publish(SIZE)
+
+
+@cache
+def large_tree() -> MemoryTree:
+    return tree_of(SIZE)
 
 
 def test_proofs_from_tiles_are_those_of_the_tree() -> None:
-    reader = TileReader(FILES.fetch, SIZE, TREE.root())
+    reader = TileReader(large_files().fetch, SIZE, large_tree().root())
     for index in (0, 255, 256, 40_000, 65_535, 65_536, SIZE - 1):
-        assert reader.inclusion_proof(index) == merkle.inclusion_proof(index, SIZE, TREE.node)
+        assert reader.inclusion_proof(index) == merkle.inclusion_proof(index, SIZE, large_tree().node)
     for old in (0, 1, 256, 300, 65_536, 65_999, SIZE):
         proof = reader.consistency_proof(old)
-        merkle.verify_consistency(old, TREE.root(old), SIZE, TREE.root(), proof)
-        assert reader.frontier_at(old).root() == TREE.root(old)
-    assert reader.frontier().root() == TREE.root()
+        merkle.verify_consistency(old, large_tree().root(old), SIZE, large_tree().root(), proof)
+        assert reader.frontier_at(old).root() == large_tree().root(old)
+    assert reader.frontier().root() == large_tree().root()
 
 
 def test_a_reader_refuses_what_the_tree_has_not() -> None:
-    reader = TileReader(FILES.fetch, SIZE, TREE.root())
+    reader = TileReader(large_files().fetch, SIZE, large_tree().root())
     for index in (-1, SIZE):
         with pytest.raises(ProofError):
             reader.entry(index)
@@ -236,33 +246,33 @@ def test_a_reader_refuses_what_the_tree_has_not() -> None:
 
 def test_a_changed_tile_is_named() -> None:
     for path in ("tile/0/007", "tile/1/000"):
-        files = Files(FILES)
+        files = Files(large_files())
         files[path] = bytes(32) + files[path][32:]
-        reader = TileReader(files.fetch, SIZE, TREE.root())
+        reader = TileReader(files.fetch, SIZE, large_tree().root())
         with pytest.raises(TileError, match=f"^{path} does not lead to the root"):
             reader.entry(7 * 256)
 
 
 def test_a_changed_edge_is_refused() -> None:
-    for path in [path for path in FILES if ".p/" in path and "entries" not in path]:
-        files = Files(FILES)
+    for path in [path for path in large_files() if ".p/" in path and "entries" not in path]:
+        files = Files(large_files())
         files[path] = bytes(32) + files[path][32:]
         with pytest.raises(TileError, match="do not lead to its root"):
-            TileReader(files.fetch, SIZE, TREE.root())
+            TileReader(files.fetch, SIZE, large_tree().root())
 
 
 def test_a_changed_entry_is_named() -> None:
-    files = Files(FILES)
+    files = Files(large_files())
     files["tile/entries/002"] = tiles.encode_bundle([*entries(9, 512), b"forged", *entries(246, 522)])
     with pytest.raises(TileError, match=r"^entry 521 does not have its hash"):
-        TileReader(files.fetch, SIZE, TREE.root()).entry(600)
+        TileReader(files.fetch, SIZE, large_tree().root()).entry(600)
 
 
 def test_a_missing_or_malformed_tile_is_named() -> None:
-    files = Files(FILES)
+    files = Files(large_files())
     del files["tile/0/003"]
     files["tile/0/004"] += b"\0"
-    reader = TileReader(files.fetch, SIZE, TREE.root())
+    reader = TileReader(files.fetch, SIZE, large_tree().root())
     with pytest.raises(Missing, match="tile/0/003"):
         reader.entry(3 * 256)
     with pytest.raises(TileError, match=r"^tile/0/004: a tile of width 256"):
@@ -270,8 +280,8 @@ def test_a_missing_or_malformed_tile_is_named() -> None:
 
 
 def test_tiles_fetched_already_are_checked_too() -> None:
-    reader = TileReader(FILES.fetch, SIZE, TREE.root())
-    good = tiles.parse_tile(FILES["tile/0/005"], 256)
+    reader = TileReader(large_files().fetch, SIZE, large_tree().root())
+    good = tiles.parse_tile(large_files()["tile/0/005"], 256)
     assert reader.tile(0, 5, good) == good
     with pytest.raises(TileError, match="tile/0/006 does not lead"):
         reader.tile(0, 6, good)
@@ -282,7 +292,7 @@ def test_tiles_fetched_already_are_checked_too() -> None:
 
 
 def test_a_reader_keeps_a_bounded_number_of_tiles() -> None:
-    reader = TileReader(FILES.fetch, SIZE, TREE.root())
+    reader = TileReader(large_files().fetch, SIZE, large_tree().root())
     for index in range(257):
         reader.tile(0, index)
     assert len(reader._kept) == 64
