@@ -37,7 +37,8 @@ def verify(
 ) -> None:
     """Recompute every hash, link, root and signature of the ledger in ClickHouse (PACTSTREAM_CLICKHOUSE_*).
 
-    Names each row that was changed, removed, added or moved; exit code 1 if there is one.
+    Compares private values with what their leaves commit to; one that was erased is no fault. Names each row
+    that was changed, removed, added or moved; exit code 1 if there is one.
     """
     from pactstream import settings
     from pactstream.clickhouse.client import ClickHouse

@@ -1,8 +1,9 @@
-"""Verifies the ledger as it stands in ClickHouse: recomputes every hash, link, root and column of every log."""
+"""Verifies the ledger as it stands in ClickHouse: recomputes each hash, link, root, column and commitment."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -13,6 +14,7 @@ from pactstream.clickhouse.client import ClickHouse
 from pactstream.clickhouse.ledger_rows import LEAF_COLUMNS, SEGMENT_COLUMNS, leaf_columns, segment_columns
 from pactstream.errors import InvalidInput
 from pactstream.ledger.audit import Columns, Fault, Finding, LeafRow, LogAudit, SegmentRow
+from pactstream.ledger.audit_openings import OpeningAudit, OpeningRow
 from pactstream.ledger.leaf import Leaf
 from pactstream.ledger.note import Checkpoint
 from pactstream.signing.jwks import PublicKey
@@ -24,7 +26,15 @@ MAX_FINDINGS = 1_000
 _FORMATS = {"UUID": "string", "DateTime64": "int"}
 _ROWS_A_READ = 10_000
 
-_LOGS = "SELECT DISTINCT log FROM ledger_segments UNION DISTINCT SELECT DISTINCT log FROM room_events"
+# Private values stand in their agents' order. To have them in that of leaves, each read looks at all rows, 8 ns
+# each, and sorts those of so many leaves: a few seconds' work, for ClickHouse does not wait long for a reader.
+_LEAVES_A_READ = 250_000
+_SORT_BYTES = 256 * 1024 * 1024
+
+_LOGS = """
+SELECT DISTINCT log FROM ledger_segments UNION DISTINCT SELECT DISTINCT log FROM room_events
+UNION DISTINCT SELECT DISTINCT log FROM room_event_payloads
+"""
 _ENDS = """
 SELECT if(count() = 0, 0, max(segment_index) + 1), max(tree_size) FROM ledger_segments WHERE log = {log:UInt16}
 """
@@ -39,12 +49,26 @@ SELECT leaf_index, leaf, leaf_hash, {", ".join(LEAF_COLUMNS)} FROM room_events
 WHERE log = {{log:UInt16}} AND leaf_index >= {{first:UInt64}} AND leaf_index < {{end:UInt64}}
 ORDER BY leaf_index LIMIT {_ROWS_A_READ} WITH TIES
 """  # noqa: S608 - our own constants
-_LAST_LEAF = "SELECT max(leaf_index) FROM room_events WHERE log = {log:UInt16}"
+# The values themselves stay where they are: what a leaf must commit to is computed there.
+_OPENINGS = """
+SELECT leaf_index, toString(event_id), toString(agent_id), tenant, session_id, field,
+    SHA256(concat(salt, value))
+FROM room_event_payloads
+WHERE log = {log:UInt16} AND leaf_index >= {first:UInt64} AND leaf_index < {end:UInt64}
+ORDER BY leaf_index
+"""
+_LAST_LEAF = """
+SELECT (SELECT max(leaf_index) FROM room_events WHERE log = {log:UInt16}),
+    (SELECT max(leaf_index) FROM room_event_payloads WHERE log = {log:UInt16})
+"""
 _UNSEALED = """
-SELECT leaf_index, toString(event_id) FROM room_events
-WHERE log = {log:UInt16} AND leaf_index <= {last:UInt64}
-  AND leaf_index >= (SELECT max(tree_size) FROM ledger_segments WHERE log = {log:UInt16})
-ORDER BY leaf_index LIMIT {limit:UInt64}
+SELECT leaf_index, toString(event_id), private FROM (
+    SELECT leaf_index, event_id, false AS private FROM room_events
+    WHERE log = {log:UInt16} AND leaf_index <= {last:UInt64}
+    UNION ALL SELECT DISTINCT leaf_index, event_id, true FROM room_event_payloads
+    WHERE log = {log:UInt16} AND leaf_index <= {last_private:UInt64})
+WHERE leaf_index >= (SELECT max(tree_size) FROM ledger_segments WHERE log = {log:UInt16})
+ORDER BY leaf_index, private LIMIT {limit:UInt64}
 """
 
 Progress = Callable[[str, int, int], None]
@@ -77,7 +101,8 @@ def verify_ledger(
     `keys` are all that the ledger was ever signed with. `seen`: remembered checkpoints by origin, which the
     logs must extend. `on_progress(origin, leaves done, leaves in all)` is called for each block read. Leaves
     that the projector writes meanwhile are left to the next audit; those whose segment's row does not follow
-    within `in_flight_seconds` are a fault. Memory is bounded by the number of agents.
+    within `in_flight_seconds` are a fault. Memory is bounded by the number of agents. Of a private value only a
+    hash is read; one that is not there is no fault, since it may have been erased.
 
     Raises:
         Retryable: ClickHouse does not answer.
@@ -105,11 +130,14 @@ def _report(audit: LogAudit, rows: _Rows, on_progress: Progress | None) -> LogRe
 
     kept: list[Finding] = []
     faults = 0
-    findings = audit.findings(rows.segments(segments), rows.leaves(tree_size, progress))
-    for finding in chain(findings, rows.unsealed(audit.origin)):
-        faults += 1
-        if len(kept) < MAX_FINDINGS:
-            kept.append(finding)
+    with closing(rows.openings(tree_size)) as openings:
+        private = OpeningAudit(audit.origin, openings)
+        audit.check_leaf = private.check
+        findings = audit.findings(rows.segments(segments), rows.leaves(tree_size, progress))
+        for finding in chain(findings, private.rest(), rows.unsealed(audit.origin)):
+            faults += 1
+            if len(kept) < MAX_FINDINGS:
+                kept.append(finding)
     return LogReport(
         origin=audit.origin,
         leaves=audit.leaves,
@@ -155,21 +183,30 @@ class _Rows:
                 progress(done)
         progress(done)
 
+    def openings(self, end: int) -> Generator[OpeningRow, None, None]:
+        """The private values of the leaves below `end`, in the order of these."""
+        for first in range(0, end, _LEAVES_A_READ):
+            bounds = {"log": self.log, "first": first, "end": min(end, first + _LEAVES_A_READ)}
+            settings = {"max_bytes_before_external_sort": _SORT_BYTES}
+            with self.database.stream(_OPENINGS, bounds, settings=settings) as rows:
+                yield from map(OpeningRow._make, rows)
+
     def unsealed(self, origin: str) -> Iterator[Finding]:
-        """Leaves beyond the last segment. To those in flight its row comes in a moment; others were added."""
-        ((last,),) = self.database.rows(_LAST_LEAF, {"log": self.log})
+        """What is beyond the last segment. What is in flight gets its row in a moment; the rest was added."""
+        ((last, last_private),) = self.database.rows(_LAST_LEAF, {"log": self.log})
         attempts = Retrying(
             retry=retry_if_result(bool),
             stop=stop_after_delay(self.in_flight_seconds),
             wait=wait_fixed(min(0.5, self.in_flight_seconds)),
             retry_error_callback=lambda state: state.outcome.result() if state.outcome else [],
         )
-        bounds = {"log": self.log, "last": last, "limit": MAX_FINDINGS}
-        for index, event_id in attempts(self.database.rows, _UNSEALED, bounds):
+        bounds = {"log": self.log, "last": last, "last_private": last_private, "limit": MAX_FINDINGS}
+        for index, event_id, private in attempts(self.database.rows, _UNSEALED, bounds):
+            what = "the leaf of a private value" if private else "it"
             yield Finding(
                 origin=origin,
                 fault=Fault.ADDED,
-                message=f"no segment seals it within {self.in_flight_seconds:g} s",
+                message=f"no segment seals {what} within {self.in_flight_seconds:g} s",
                 leaf_index=index,
                 event_id=event_id,
             )

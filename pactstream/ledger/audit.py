@@ -92,11 +92,17 @@ def no_columns(_: object) -> Columns:
     return _NO_COLUMNS
 
 
+def nothing_more(_leaf: Leaf, _leaf_index: int) -> Iterable[Finding]:
+    """The further check of a reader that has none."""
+    return ()
+
+
 @dataclass(slots=True)
 class LogAudit:
     """The audit of one log: iterate `findings` to the end; then the counts say how much was verified.
 
     `project_leaf` and `project_segment` say what the columns of a row must be: the functions that wrote them.
+    `check_leaf` looks further at each leaf that is one, in order; its findings are the audit's.
     `seen` is a checkpoint that the verifier remembers, `seen_heads` the agents' heads then: the log must extend
     both. `start` leaves out what was audited before.
     """
@@ -105,6 +111,7 @@ class LogAudit:
     verifiers: Sequence[Verifier]
     project_leaf: Callable[[Leaf], Columns] = no_columns
     project_segment: Callable[[SegmentHeader], Columns] = no_columns
+    check_leaf: Callable[[Leaf, int], Iterable[Finding]] = nothing_more
     seen: Checkpoint | None = None
     seen_heads: Mapping[str, AgentHead] = field(default_factory=dict)
     start: InitVar[Start | None] = None
@@ -186,7 +193,7 @@ class LogAudit:
             segment.check_chain(header, self._end)
         except SegmentError as error:
             yield self._finding(_chain_fault(header, self._end), str(error), segment=header.index)
-        for message in _differences(self.project_segment(header), row.columns):
+        for message in differences(self.project_segment(header), row.columns):
             yield self._finding(Fault.COLUMN, message, segment=header.index)
         self._end = segment.chain_end(header, segment.header_hash(row.header))
         return header
@@ -241,7 +248,7 @@ class LogAudit:
         except LeafError as error:
             yield self._finding(Fault.CHANGED, str(error), leaf_index=row.leaf_index)
             return
-        for message in _differences(self.project_leaf(leaf), row.columns):
+        for message in differences(self.project_leaf(leaf), row.columns):
             yield Finding(
                 origin=self.origin,
                 fault=Fault.COLUMN,
@@ -249,6 +256,7 @@ class LogAudit:
                 leaf_index=row.leaf_index,
                 event_id=leaf.event_id,
             )
+        yield from self.check_leaf(leaf, row.leaf_index)
         yield from self._agents.follow(leaf, row)
         yield from self._sources.follow(leaf, row)
 
@@ -401,14 +409,16 @@ def _chain_fault(header: SegmentHeader, end: ChainEnd) -> Fault:
     return Fault.CHANGED
 
 
-def _differences(expected: Columns, found: Columns) -> Iterator[str]:
+def differences(expected: Columns, found: Columns) -> Iterator[str]:
+    """A sentence for each column that is missing or not as expected."""
     for name, value in expected.items():
         if name not in found:
             yield f"column {name} is missing"
         elif found[name] != value:
-            yield f"{name} shows {_shown(found[name])}, the leaf says {_shown(value)}"
+            yield f"{name} shows {shown(found[name])}, the leaf says {shown(value)}"
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value for a message: printable, and not too long."""
     text = repr(value)
     return text if len(text) <= _MAX_SHOWN_CHARS else text[:_MAX_SHOWN_CHARS] + "…"

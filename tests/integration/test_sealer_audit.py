@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pactstream.clickhouse import migrate
+from pactstream.clickhouse import migrate, verify
 from pactstream.clickhouse.verify import verify_ledger
 from pactstream.ledger.audit import Fault
 from pactstream.ledger.note import Checkpoint
@@ -120,6 +120,7 @@ def test_the_last_rows_and_segments_cut_off_are_found_by_who_remembers(setup: Se
     (before,) = setup.verify()
     setup.alter("ALTER TABLE room_events DELETE WHERE leaf_index >= 45")
     setup.alter("ALTER TABLE ledger_segments DELETE WHERE first_leaf >= 45")
+    setup.alter("ALTER TABLE room_event_payloads DELETE WHERE leaf_index >= 45")
     assert setup.findings() == []  # consistent in itself: only memory or a witness shows it
     (report,) = verify_ledger(
         setup.database,
@@ -176,6 +177,52 @@ def test_another_operators_key_verifies_nothing(setup: Setup, tmp_path: Path) ->
 def test_erasing_payloads_leaves_every_proof_intact(setup: Setup) -> None:
     setup.alter(f"ALTER TABLE room_event_payloads DELETE WHERE agent_id = toUUID('{agent_id(1)}')")
     assert setup.findings() == []
+
+
+def test_a_changed_private_value_or_salt_is_named(setup: Setup) -> None:
+    changes = (
+        ("params.amount", "value", "'9'", Fault.CHANGED, "'params.amount', or its salt, is not what the leaf"),
+        ("params.currency", "salt", "reverse(salt)", Fault.CHANGED, "'params.currency', or its salt, is not"),
+        ("params.destination", "tenant", "'\\xff'", Fault.COLUMN, "of 'params.destination', tenant shows 'ff'"),
+    )
+    for field, column, value, *_ in changes:
+        where = f"leaf_index = 24 AND field = '{field}'"
+        setup.alter(f"ALTER TABLE room_event_payloads UPDATE {column} = {value} WHERE {where}")
+    findings = setup.findings()
+    assert len(findings) == len(changes)
+    for *_, fault, said in changes:
+        (finding,) = [one for one in findings if said in one.message]
+        assert (finding.fault, finding.leaf_index, finding.event_id) == (fault, 24, event_id(1, 10))
+
+
+def test_a_private_value_of_another_leaf_or_of_none_was_added(setup: Setup) -> None:
+    def copy(what: str, into: str) -> None:
+        one = "SELECT * FROM room_event_payloads WHERE leaf_index = 24 AND field = 'params.amount' LIMIT 1"
+        setup.alter(f"INSERT INTO room_event_payloads SELECT * REPLACE ({what} AS {into}) FROM ({one})")
+
+    copy("leaf_index", "leaf_index")
+    copy("'params.tip'", "field")
+    copy("22", "leaf_index")
+    copy("60", "leaf_index")
+    copy("5", "log")
+    found = [(one.origin[-1], one.leaf_index, one.fault, one.message[:30]) for one in setup.findings()]
+    assert sorted(found) == [
+        ("0", 22, Fault.ADDED, "the leaf commits to no private"),  # a response
+        ("0", 22, Fault.COLUMN, "of 'params.amount', event_id s"),
+        ("0", 22, Fault.COLUMN, "of 'params.amount', session_id"),
+        ("0", 24, Fault.ADDED, "a second row has the private v"),
+        ("0", 24, Fault.ADDED, "the leaf commits to no private"),
+        ("0", 60, Fault.ADDED, "no segment seals the leaf of a"),
+        ("5", 24, Fault.ADDED, "no segment seals the leaf of a"),
+    ]
+
+
+def test_private_values_are_read_in_parts(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "_LEAVES_A_READ", 7)
+    assert setup.findings() == []
+    setup.alter("ALTER TABLE room_event_payloads UPDATE value = '9' WHERE leaf_index IN (6, 7, 57)")
+    changed = {6: event_id(1, 2), 7: event_id(1, 3), 57: event_id(2, 18)}
+    assert faults(setup) == {(Fault.CHANGED, at, identity) for at, identity in changed.items()}
 
 
 def test_progress_and_checkpoint_are_reported(setup: Setup) -> None:

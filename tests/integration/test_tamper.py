@@ -143,6 +143,7 @@ class Ledger:
         self.files = {path.removeprefix(forged.prefix): data for path, data in forged.files.items()}
         self.files["checkpoint"] = self._cosigned(forged)
         self.sql("TRUNCATE TABLE room_events")
+        self.sql("TRUNCATE TABLE room_event_payloads")  # who commits to others has others, or none
         self.sql("TRUNCATE TABLE ledger_segments")
         for header_bytes, signed, leaves in forged.sealed:
             header = segment.parse_header(header_bytes)
@@ -207,7 +208,7 @@ def ledger(original: Original, request: pytest.FixtureRequest) -> Iterator[Ledge
             settings = original.setup.settings.model_copy(update={"clickhouse_database": address.database})
             migrate.apply(settings)
             tables = resources.enter_context(Flaky(settings))
-            for table in ("room_events", "ledger_segments"):
+            for table in ("room_events", "room_event_payloads", "ledger_segments"):
                 names = {"to": table, "source": source}
                 tables.command(
                     "INSERT INTO {to:Identifier} SELECT * FROM {source:Identifier}.{to:Identifier}", names
@@ -300,6 +301,7 @@ def roll_back(ledger: Ledger) -> None:
     roll_back_files(ledger)
     ledger.sql("ALTER TABLE room_events DELETE WHERE leaf_index >= 30")
     ledger.sql("ALTER TABLE ledger_segments DELETE WHERE first_leaf >= 30")
+    ledger.sql("ALTER TABLE room_event_payloads DELETE WHERE leaf_index >= 30")
 
 
 def mix(one: int, other: int) -> str:
@@ -331,6 +333,15 @@ CASES = (
         "ALTER TABLE room_events UPDATE valid = true WHERE leaf_index = 24",
     ),
     in_database(
+        "*database:* a private value",
+        "ALTER TABLE room_event_payloads UPDATE value = '9' WHERE leaf_index = 24 AND field = 'params.amount'",
+    ),
+    in_database(
+        "*database:* a private value erased, or as if it were",
+        "ALTER TABLE room_event_payloads DELETE WHERE leaf_index = 24",
+        rows=False,
+    ),
+    in_database(
         "*database:* the end of an agent's history cut off",
         f"ALTER TABLE room_events DELETE WHERE agent_id = toUUID('{agent_id(1)}') AND sequence > 9",
     ),
@@ -342,6 +353,7 @@ CASES = (
         "*database:* the end of the log cut off",
         "ALTER TABLE room_events DELETE WHERE leaf_index >= 30",
         "ALTER TABLE ledger_segments DELETE WHERE first_leaf >= 30",
+        "ALTER TABLE room_event_payloads DELETE WHERE leaf_index >= 30",
         rows=False,
     ),
     in_files("*files:* an event removed", BUNDLE, lambda items: [*items[:22], *items[23:], items[0]]),

@@ -120,7 +120,7 @@ def honest_log(tool: str = "lookup") -> Log:
 def audit(
     segments: Sequence[SegmentRow], leaves: Sequence[LeafRow], *, seen: Checkpoint | None = None
 ) -> tuple[list[Finding], LogAudit]:
-    one = LogAudit(ORIGIN, [SIGNER.verifier], leaf_columns, segment_columns, seen)
+    one = LogAudit(ORIGIN, [SIGNER.verifier], leaf_columns, segment_columns, seen=seen)
     return list(one.findings(segments, leaves)), one
 
 
