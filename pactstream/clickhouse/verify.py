@@ -10,11 +10,13 @@ from typing import Any
 
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
+from pactstream.clickhouse import erasure as erasing
 from pactstream.clickhouse.client import ClickHouse
 from pactstream.clickhouse.ledger_rows import LEAF_COLUMNS, SEGMENT_COLUMNS, leaf_columns, segment_columns
 from pactstream.errors import InvalidInput
 from pactstream.ledger.audit import Columns, Fault, Finding, LeafRow, LogAudit, SegmentRow
 from pactstream.ledger.audit_openings import OpeningAudit, OpeningRow
+from pactstream.ledger.erasure import erasure_of
 from pactstream.ledger.leaf import Leaf
 from pactstream.ledger.note import Checkpoint
 from pactstream.signing.jwks import PublicKey
@@ -102,7 +104,8 @@ def verify_ledger(
     logs must extend. `on_progress(origin, leaves done, leaves in all)` is called for each block read. Leaves
     that the projector writes meanwhile are left to the next audit; those whose segment's row does not follow
     within `in_flight_seconds` are a fault. Memory is bounded by the number of agents. Of a private value only a
-    hash is read; one that is not there is no fault, since it may have been erased.
+    hash is read; one that is not there is no fault, since it may have been erased, and one that was erased and
+    is there is.
 
     Raises:
         Retryable: ClickHouse does not answer.
@@ -132,7 +135,9 @@ def _report(audit: LogAudit, rows: _Rows, on_progress: Progress | None) -> LogRe
     faults = 0
     with closing(rows.openings(tree_size)) as openings:
         private = OpeningAudit(audit.origin, openings)
-        audit.check_leaf = private.check
+        audit.check_leaf = lambda leaf, index: chain(
+            private.check(leaf, index), rows.not_erased(audit.origin, leaf, index)
+        )
         findings = audit.findings(rows.segments(segments), rows.leaves(tree_size, progress))
         for finding in chain(findings, private.rest(), rows.unsealed(audit.origin)):
             faults += 1
@@ -190,6 +195,18 @@ class _Rows:
             settings = {"max_bytes_before_external_sort": _SORT_BYTES}
             with self.database.stream(_OPENINGS, bounds, settings=settings) as rows:
                 yield from map(OpeningRow._make, rows)
+
+    def not_erased(self, origin: str, leaf: Leaf, index: int) -> Iterator[Finding]:
+        """What is there of what this leaf erases, if it does: the projector deletes before it writes."""
+        erasure = erasure_of(leaf, self.log, index)
+        if erasure is not None and (left := erasing.left(self.database, erasure)):
+            yield Finding(
+                origin=origin,
+                fault=Fault.ADDED,
+                message=f"{left} private values that it erased are there",
+                leaf_index=index,
+                event_id=leaf.event_id,
+            )
 
     def unsealed(self, origin: str) -> Iterator[Finding]:
         """What is beyond the last segment. What is in flight gets its row in a moment; the rest was added."""

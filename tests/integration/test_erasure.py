@@ -197,8 +197,16 @@ def test_nobody_erases_what_is_anothers(world: World, run: Run) -> None:
 
 
 def test_what_comes_after_an_erasure_is_kept(world: World, run: Run) -> None:
+    setup, of_agent = world.setup, f"WHERE agent_id = toUUID('{agent_id(4)}')"
     world.wait_for(*world.send("acme", 4, "s-1"))
+    setup.alter(f"CREATE TABLE backup ENGINE = Memory AS SELECT * FROM room_event_payloads {of_agent}")
     assert run("erase", "--tenant", "acme", "--agent", agent_id(4), "--yes").code == 0
     assert world.left(4) == set()
+    # From a backup they come back as they were: sound, but erased.
+    setup.alter("INSERT INTO room_event_payloads SELECT * FROM backup")
+    (finding,) = setup.findings()
+    assert finding.message == "4 private values that it erased are there"
+    setup.alter(f"ALTER TABLE room_event_payloads DELETE {of_agent}")
+    assert setup.findings() == []
     world.wait_for(*world.send("acme", 4, "s-1"))
     assert world.left(4) == {("aaaa", 4, "s-1")}
