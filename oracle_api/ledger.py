@@ -49,7 +49,7 @@ class Inclusion:
 class Proofs:
     """Proofs from published files; `fetch` reads them by their paths below `ledger/`.
 
-    What trust reports need: `inclusion(log, leaf_index)`. Blocking: call it in a thread. Safe from several.
+    Blocking: call it in a thread. Safe from several.
 
     Raises (any method):
         Missing: nothing is published of that log, or not so far.
@@ -60,6 +60,10 @@ class Proofs:
         self._fetch = fetch
         self._lock = Lock()
         self._trees: dict[int, tuple[bytes, TileReader]] = {}
+
+    def size(self, log: int) -> int:
+        """How many leaves of a log are published."""
+        return self._checked(lambda: self._tree(log)[1].size)
 
     def inclusion(self, log: int, index: int) -> Inclusion:
         """The proof that the published tree of a log has the leaf at `index`."""

@@ -20,7 +20,7 @@ from uuid import UUID
 from oracle_api import report
 from oracle_api.ledger import Inclusion
 from oracle_api.standing import Standing, Standings
-from oracle_api.state import AgentState
+from oracle_api.state import AgentState, Head
 from pactstream import canonical, clock, ids
 from pactstream.errors import Retryable
 from pactstream.ledger.merkle import ProofError
@@ -41,6 +41,9 @@ _MAX_UNKNOWN = 10_000
 class Proofs(Protocol):
     """Where proofs come from: `ledger.Proofs`. Blocking."""
 
+    def size(self, log: int) -> int:
+        """How many leaves of the log are published. Raises `Missing`, `Retryable`."""
+
     def inclusion(self, log: int, index: int) -> Inclusion:
         """The proof that the published tree has the leaf. Raises `Missing`, `Retryable`."""
 
@@ -50,6 +53,9 @@ class AgentSource(Protocol):
 
     async def agent_state(self, agent_id: UUID) -> AgentState | None:
         """The agent's state now; None if nothing is known of it."""
+
+    async def head_below(self, agent_id: UUID, below: int) -> Head | None:
+        """The agent's last leaf with a smaller index in its log; None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +174,7 @@ class Reports:
     async def _check(self, agent_id: UUID) -> Issued | None:
         state = await self._source.agent_state(agent_id)
         if state is not None and self._proofs is not None:
-            state = await asyncio.to_thread(self._proven, state, self._entries.get(agent_id))
+            state = await self._with_proof(agent_id, state, self._proofs)
         now = clock.monotonic_seconds()
         if state is None:
             self._remember_unknown(agent_id, now)
@@ -186,25 +192,25 @@ class Reports:
             self._entries.popitem(last=False)
         return entry.issued
 
-    def _proven(self, state: AgentState, entry: _Entry | None) -> AgentState:
-        """The state with the proof of its head, under the published checkpoint that the proof leads to.
+    async def _with_proof(self, agent_id: UUID, sealed: AgentState, proofs: Proofs) -> AgentState:
+        """The state with a proof of the agent's last leaf that is published.
 
-        What is sealed but not published yet has no proof, and is looked at again the next time.
+        Publication follows sealing by a moment, so of a busy agent the last sealed leaf is often not published:
+        named in a report it could be checked by nobody. Where nothing of the agent is published yet, the sealed
+        head stands there without a proof, until the next look.
         """
-        known = entry.issued.state if entry else None
-        if known is not None and known.inclusion is not None and known.head == state.head:
-            return replace(state, checkpoint=known.checkpoint, inclusion=known.inclusion)
-        if state.head is None or state.checkpoint is None or self._proofs is None:
+        entry = self._entries.get(agent_id)
+        state = await asyncio.to_thread(_proven, sealed, entry, proofs)
+        if state.inclusion is not None or state.head is None:
             return state
         try:
-            found = self._proofs.inclusion(state.head.log, state.head.leaf_index)
-        except (Missing, ProofError, Retryable) as error:
-            _log.debug("no proof for %s yet: %s", state.agent_id, error)
+            size = await asyncio.to_thread(proofs.size, state.head.log)
+        except (Missing, Retryable):
             return state
-        note = found.checkpoint.decode()
-        size = Checkpoint.parse(parse_note(found.checkpoint).text).size
-        published = replace(state.checkpoint, tree_size=size, note=note)
-        return replace(state, checkpoint=published, inclusion=tuple(one.hex() for one in found.path))
+        published = await self._source.head_below(agent_id, size)
+        if published is None:
+            return state
+        return await asyncio.to_thread(_proven, replace(state, head=published), entry, proofs)
 
     def _holds(self, entry: _Entry, state: AgentState, standing: Standing, now: float) -> bool:
         """Whether the report still says what is so, and will for a while."""
@@ -229,3 +235,24 @@ class Reports:
 def form(body: bytes) -> Form:
     """The bytes with their entity tag."""
     return Form(body, f'"{sha256(body).hexdigest()[:32]}"')
+
+
+def _proven(state: AgentState, entry: _Entry | None, proofs: Proofs) -> AgentState:
+    """The state with the proof of its head, under the published checkpoint that the proof leads to.
+
+    What is sealed but not published yet has no proof, and is looked at again the next time.
+    """
+    known = entry.issued.state if entry else None
+    if known is not None and known.inclusion is not None and known.head == state.head:
+        return replace(state, checkpoint=known.checkpoint, inclusion=known.inclusion)
+    if state.head is None or state.checkpoint is None:
+        return state
+    try:
+        found = proofs.inclusion(state.head.log, state.head.leaf_index)
+    except (Missing, ProofError, Retryable) as error:
+        _log.debug("no proof for %s yet: %s", state.agent_id, error)
+        return state
+    note = found.checkpoint.decode()
+    size = Checkpoint.parse(parse_note(found.checkpoint).text).size
+    published = replace(state.checkpoint, tree_size=size, note=note)
+    return replace(state, checkpoint=published, inclusion=tuple(one.hex() for one in found.path))

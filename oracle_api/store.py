@@ -140,6 +140,11 @@ class Store:
             return None
         return AgentState(str(agent_id), score, head, checkpoint, violating)
 
+    async def head_below(self, agent_id: UUID, below: int) -> Head | None:
+        """The agent's last leaf with a smaller index in its log; None if there is none."""
+        rows = await self._in_thread(partial(self._lines, _HEAD, _HEAD_ROW, agent=agent_id, below=below))
+        return Head(*rows[0]) if rows else None
+
     async def history(self, agent_id: UUID, days: int) -> list[Night]:
         """The agent's nightly scores of the last `days` days, oldest first."""
         rows = await self._in_thread(partial(self._rows, _HISTORY, agent=agent_id, days=days))

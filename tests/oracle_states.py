@@ -125,10 +125,16 @@ class FakeStore:
         self.events = list(events)
         self.down = False
         self.asked = 0
+        self.heads: list[Head] = []
+        """Of the agent, the newest first."""
 
     async def agent_state(self, agent_id: UUID) -> AgentState | None:
         self._answer()
         return self.state if agent_id == AGENT else None
+
+    async def head_below(self, agent_id: UUID, below: int) -> Head | None:
+        self._answer()
+        return next((one for one in self.heads if one.leaf_index < below), None)
 
     async def latest_events(self, agent_id: UUID, after_sequence: int, limit: int) -> list[Event]:
         self._answer()
