@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import typer
 
 from pactstream import clock
 from pactstream.cli.output import counted, duration, printable
+from pactstream.cli.trust import issuer_of
 from pactstream.errors import Fatal, InvalidInput
 from pactstream.fetch import fetch
 from pactstream.ledger import bundle as bundles
@@ -112,7 +112,7 @@ def verify(
     ] = None,
 ) -> None:
     """Check every byte of a bundle: signature, proofs, links, pacts, timeline. The base install is enough."""
-    who = issuer or urlsplit(url).hostname or ""
+    who = issuer_of(issuer, url)
     document = fetch(f"{url}/.well-known/jwks.json") if jwks is None else _read(jwks)
     try:
         public = parse_jwks(json.loads(document))

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import typer
 
 from pactstream import clock
 from pactstream.cli.output import duration, printable
+from pactstream.cli.trust import issuer_of, published_keys
 from pactstream.errors import Fatal, InvalidInput
-from pactstream.fetch import fetch
 from pactstream.ledger import disclosure, files
 from pactstream.ledger.log_keys import LogKey, parse_keys
 from pactstream.ledger.note import Checkpoint, parse_note
@@ -112,14 +110,10 @@ def verify(
     data = _read(file, disclosure.MAX_BYTES)
     origin = disclosure.origin_of(data)
     verifiers = _verifiers(origin, url, keys, state or Path(typer.get_app_dir("pactstream")) / "verified")
-    try:
-        jwks = json.loads(fetch(f"{url}/.well-known/jwks.json"))
-    except ValueError:
-        raise InvalidInput("the oracle's key set is not JSON") from None
     found = disclosure.verify(
         data,
-        jwks,
-        issuer=issuer or urlsplit(url).hostname or "",
+        published_keys(url),
+        issuer=issuer_of(issuer, url),
         verifiers={origin: verifiers},
         now_micros=clock.now_micros(),
     )

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
-from urllib.parse import urlsplit
-from uuid import UUID
 
 import typer
 
 from pactstream.cli import output
-from pactstream.cli.trust import verified
-from pactstream.errors import Fatal, InvalidInput
+from pactstream.cli.trust import agent_id_of, issuer_of, verified
+from pactstream.errors import InvalidInput
 from pactstream.fetch import fetch
 from pactstream.scores.dimensions import TIERS, WINDOW_DAYS
 
@@ -37,14 +35,10 @@ def explain(
     ] = None,
 ) -> None:
     """What an agent's score is made of: each dimension's part, what is uncovered, what a next tier asks."""
-    try:
-        agent_id = str(UUID(agent))
-    except ValueError:
-        raise Fatal(f"{agent!r} is not an agent id (UUID)") from None
+    agent_id = agent_id_of(agent)
     raw = fetch(f"{url}/api/v1/trust/{agent_id}")
-    expected = issuer or urlsplit(url).hostname or ""
     try:
-        report = verified(raw, url, issuer=expected) if verify else json.loads(raw)
+        report = verified(raw, url, issuer=issuer_of(issuer, url)) if verify else json.loads(raw)
         found = explanation(agent_id, report["score"])
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidInput("the oracle's answer is no trust report") from error

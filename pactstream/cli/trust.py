@@ -44,10 +44,10 @@ def get(
 
     With --witness its ledger is checked too: the head is in a tree that the log signed and witnesses cosigned.
     """
-    agent_id = _agent_id(agent)
-    expected = issuer or urlsplit(url).hostname or ""
+    agent_id = agent_id_of(agent)
+    expected = issuer_of(issuer, url)
     if witness or quorum:
-        with trust_client(expected, _published_keys(url), url, None, witness, quorum) as client:
+        with trust_client(expected, published_keys(url), url, None, witness, quorum) as client:
             _show(client.get(agent_id))
         return
     raw = fetch(f"{url}/api/v1/trust/{agent_id}")
@@ -81,7 +81,7 @@ def decide_(
         raise Fatal(f"{jwks.name} is not JSON") from None
     demands = Policy.parse(policy.read_bytes())
     with trust_client(issuer, keys, url, state, witness, quorum) as client:
-        decision = decide(client.get(_agent_id(agent)), demands)
+        decision = decide(client.get(agent_id_of(agent)), demands)
     if not decision:
         raise InvalidInput("denied", [Detail("", reason) for reason in decision.reasons])
     typer.echo("allowed")
@@ -109,7 +109,8 @@ def _show(report: dict[str, Any]) -> None:
     typer.echo(f"verified: issued by {report['issuer']}, valid until {report['expiresAt']}", err=True)
 
 
-def _agent_id(text: str) -> str:
+def agent_id_of(text: str) -> str:
+    """An agent's id in canonical form. Raises `Fatal`: it is none."""
     try:
         return str(UUID(text))
     except ValueError:
@@ -123,10 +124,16 @@ def verified(raw: bytes, url: str, *, issuer: str) -> dict[str, Any]:
         InvalidInput: it is not to be trusted; the message says why.
         Fatal: the keys cannot be had.
     """
-    return verify_report(raw, _published_keys(url), issuer=issuer, now_micros=clock.now_micros())
+    return verify_report(raw, published_keys(url), issuer=issuer, now_micros=clock.now_micros())
 
 
-def _published_keys(url: str) -> Any:
+def issuer_of(issuer: str | None, url: str) -> str:
+    """Who must have issued what the oracle at this address says: whoever is named, or else its host."""
+    return issuer or urlsplit(url).hostname or ""
+
+
+def published_keys(url: str) -> Any:
+    """The issuer's key set as the oracle publishes it, decoded. Raises `InvalidInput`: it is not JSON."""
     try:
         return json.loads(fetch(f"{url}/.well-known/jwks.json"))
     except ValueError:

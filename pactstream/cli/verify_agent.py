@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
-from uuid import UUID
 
 import typer
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from pactstream.cli.trust import verified
+from pactstream.cli.trust import agent_id_of, issuer_of, verified
 from pactstream.cli.verify import (
     DEFAULT_URL,
     Keys,
@@ -23,14 +21,13 @@ from pactstream.cli.verify import (
     read,
     run,
 )
-from pactstream.errors import Fatal, InvalidInput
+from pactstream.errors import InvalidInput
 from pactstream.ledger import merkle
 from pactstream.ledger.leaf import parse_leaf
 from pactstream.ledger.note import Checkpoint, NoteError, parse_note
 from pactstream.ledger.published import Result
-from pactstream.ledger.tile_reader import TileReader
 from pactstream.ledger.tiles import CHECKPOINT, Fetch, Missing
-from pactstream.ledger.verification import LEDGER, source
+from pactstream.ledger.verification import log_files, source
 from pactstream.scores.attestation import parse_issuers
 from pactstream.scores.claims import Claims, HeadClaim, parse_claims
 from pactstream.scores.recount import Recount
@@ -63,29 +60,29 @@ def agent(
     Any of the logs could hide a leaf of it: so all are verified, from their first leaf. Score, counts and
     violations of the report are computed again from the agent's leaves.
     """
-    try:
-        agent_id = str(UUID(agent))
-    except ValueError:
-        raise Fatal(f"{agent!r} is not an agent id (UUID)") from None
+    agent_id = agent_id_of(agent)
     known = None if issuers is None else parse_issuers(read(issuers))
     report = _report(url, agent_id, issuer)  # first, so that the checkpoint is not older than the report
     recount = None if report is None else Recount(report, known)
-    results = run(
-        url,
-        keys,
-        policy_of(witness, quorum),
-        state,
-        on_leaf=lambda origin, index, entry: None if recount is None else recount.take(entry),
-    )
+    claimed = None if report is None else report.ledger.head
+    named: list[bytes] = []
+
+    def on_leaf(origin: str, index: int, entry: bytes) -> None:
+        if recount is not None:
+            recount.take(entry)
+        if claimed is not None and (origin, index) == (claimed.log, claimed.leaf_index):
+            named.append(entry)
+
+    results = run(url, keys, policy_of(witness, quorum), state, on_leaf=on_leaf)
     raise_for(results)
     home = _home(agent_id, results)
     head = (home.heads or {})[agent_id]
     typer.echo(f"{agent_id}: {head.sequence} leaves in {home.origin}, none missing, none changed")
     typer.echo(f"latest leaf {head.leaf_hash.hex()}")
-    if report is None or recount is None:
+    if recount is None:
         typer.echo("no signed report to compare it with")
         return
-    typer.echo(_compare_head(report.ledger.head, agent_id, home, url))
+    typer.echo(_compare_head(claimed, agent_id, home.origin, named))
     if differences := recount.differences():
         raise InvalidInput("the signed report does not follow from the agent's leaves", differences)
     typer.echo("its score, counts and violations are those of the leaves, computed again")
@@ -98,9 +95,11 @@ def _report(url: str, agent_id: str, issuer: str | None) -> Claims | None:
     if not url.startswith(("http://", "https://")):
         return None
 
+    fetch = source(url)
+
     def fetched() -> Claims:
-        raw = source(url)(f"api/v1/trust/{agent_id}")
-        return parse_claims(verified(raw, url, issuer=issuer or urlsplit(url).hostname or ""))
+        raw = fetch(f"api/v1/trust/{agent_id}")
+        return parse_claims(verified(raw, url, issuer=issuer_of(issuer, url)))
 
     try:
         report = fetched()
@@ -113,7 +112,8 @@ def _report(url: str, agent_id: str, issuer: str | None) -> Claims | None:
         retry=retry_if_result(lambda published: not published),
         retry_error_callback=lambda state: None,  # then its leaves are missing, and named
     )
-    waiting(lambda: _is_published(fetched().ledger.head, report.counted, source(url)))
+    if not _is_published(report.ledger.head, report.counted, fetch):
+        waiting(lambda: _is_published(fetched().ledger.head, report.counted, fetch))
     return report
 
 
@@ -122,7 +122,7 @@ def _is_published(head: HeadClaim | None, counted: int, fetch: Fetch) -> bool:
     if head is None or head.sequence < counted:
         return counted == 0
     try:
-        checkpoint = fetch(f"{LEDGER}/{head.log.rpartition('/')[2]}/{CHECKPOINT}")
+        checkpoint = log_files(fetch, head.log)(CHECKPOINT)
         return Checkpoint.parse(parse_note(checkpoint).text).size > head.leaf_index
     except Missing:
         return False
@@ -139,23 +139,18 @@ def _home(agent_id: str, results: list[Result]) -> Result:
     return homes[0]
 
 
-def _compare_head(claimed: HeadClaim | None, agent_id: str, home: Result, url: str) -> str:
-    """Check the head that the report claims against the log; what was checked, as a sentence."""
-    if claimed is None or home.checkpoint is None:
+def _compare_head(claimed: HeadClaim | None, agent_id: str, home: str, named: list[bytes]) -> str:
+    """Compare the head that the report claims with the leaf at that place; what was checked, as a sentence."""
+    if claimed is None:
         return "the signed report names no leaf"
     index, sequence = claimed.leaf_index, claimed.sequence
-    if claimed.log != home.origin:
+    if claimed.log != home:
         raise InvalidInput(f"the signed report says that the history is in {claimed.log}")
-    if index >= home.checkpoint.size:
+    if not named:
         raise InvalidInput(
             f"the signed report names leaf {index}, which is not published: the log ends before it"
         )
-    number = home.origin.rpartition("/")[2]
-    fetch = source(url)
-    reader = TileReader(
-        lambda path: fetch(f"{LEDGER}/{number}/{path}"), home.checkpoint.size, home.checkpoint.root
-    )
-    entry = reader.entry(index)
+    (entry,) = named
     leaf = parse_leaf(entry)
     if (leaf.agent_id, leaf.sequence, merkle.leaf_hash(entry).hex()) != (
         agent_id,

@@ -32,6 +32,14 @@ def source(url: str) -> Fetch:
     return _http(url.rstrip("/")) if url.startswith(("http://", "https://")) else _directory(Path(url))
 
 
+def log_files(fetch: Fetch, origin: str) -> Fetch:
+    """Reads the published files of one log of a deployment. Raises `InvalidInput`: the origin names none."""
+    number = origin.rpartition("/")[2]
+    if not (number.isascii() and number.isdecimal()):
+        raise InvalidInput(f"the origin {origin!r} does not end in a log's number")
+    return lambda path: fetch(f"{LEDGER}/{int(number)}/{path}")
+
+
 @dataclass(frozen=True, slots=True)
 class Verification:
     """How to verify a deployment's logs.
@@ -77,7 +85,7 @@ class Verification:
         result = LogVerification(
             origin=origin,
             verifiers=trusted,
-            fetch=self._log_fetch(origin),
+            fetch=log_files(self.fetch, origin),
             policy=self.policy,
             seen=pin.seen if pin else None,
             since=self.since.get(origin),
@@ -92,12 +100,6 @@ class Verification:
             )
             result.add(Finding(origin=origin, fault=Fault.SIGNATURE, message=message))
         return result
-
-    def _log_fetch(self, origin: str) -> Fetch:
-        number = origin.rpartition("/")[2]
-        if not (number.isascii() and number.isdecimal()):
-            raise InvalidInput(f"the origin {origin!r} does not end in a log's number")
-        return lambda path: self.fetch(f"{LEDGER}/{int(number)}/{path}")
 
 
 def _limited(pinned: Sequence[LogKey], published: Sequence[LogKey]) -> list[LogKey]:
