@@ -238,9 +238,8 @@ def form(body: bytes) -> Form:
 
 
 def _proven(state: AgentState, entry: _Entry | None, proofs: Proofs) -> AgentState:
-    """The state with the proof of its head, under the published checkpoint that the proof leads to.
-
-    What is sealed but not published yet has no proof, and is looked at again the next time.
+    """The state with the proof of its head, under the published checkpoint that the proof leads to; as it was
+    where there is none: what is sealed is not published yet.
     """
     known = entry.issued.state if entry else None
     if known is not None and known.inclusion is not None and known.head == state.head:

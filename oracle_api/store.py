@@ -142,8 +142,7 @@ class Store:
 
     async def head_below(self, agent_id: UUID, below: int) -> Head | None:
         """The agent's last leaf with a smaller index in its log; None if there is none."""
-        rows = await self._in_thread(partial(self._lines, _HEAD, _HEAD_ROW, agent=agent_id, below=below))
-        return Head(*rows[0]) if rows else None
+        return await self._in_thread(partial(self._head, agent_id, below))
 
     async def history(self, agent_id: UUID, days: int) -> list[Night]:
         """The agent's nightly scores of the last `days` days, oldest first."""
@@ -224,15 +223,19 @@ class Store:
         Leaves are written before the row of the segment that seals them: what is beyond the last one is not
         shown, because nothing signed vouches for it.
         """
-        rows = self._lines(_HEAD, _HEAD_ROW, agent=agent_id, below=_MAX_UINT64)
-        if not rows:
+        head = self._head(agent_id, _MAX_UINT64)
+        if head is None:
             return None, None
-        checkpoint = self._recent_checkpoint(rows[0][0], rows[0][1])
+        checkpoint = self._recent_checkpoint(head.log, head.leaf_index)
         if checkpoint is None:
             return None, None
-        if rows[0][1] >= checkpoint.tree_size:
-            rows = self._lines(_HEAD, _HEAD_ROW, agent=agent_id, below=checkpoint.tree_size)
-        return (Head(*rows[0]), checkpoint) if rows else (None, None)
+        if head.leaf_index >= checkpoint.tree_size:
+            head = self._head(agent_id, checkpoint.tree_size)
+        return (None, None) if head is None else (head, checkpoint)
+
+    def _head(self, agent_id: UUID, below: int) -> Head | None:
+        rows = self._lines(_HEAD, _HEAD_ROW, agent=agent_id, below=below)
+        return Head(*rows[0]) if rows else None
 
     def _recent_checkpoint(self, log: int, leaf_index: int) -> Checkpoint | None:
         """The newest checkpoint, or one read a moment ago if it covers the leaf."""
