@@ -14,22 +14,16 @@ from pactstream.ledger.note import Checkpoint, NoteError, open_checkpoint
 from pactstream.ledger.pins import Pin
 from pactstream.ledger.tile_reader import TileReader
 from pactstream.ledger.tiles import CHECKPOINT, Fetch, Missing, TileError
+from pactstream.scores.claims import HeadClaim
 from pactstream.trust.errors import LedgerForked, LedgerUnproven, ReportMalformed
 from pactstream.trust.memory import MAX_HEADS, Memory
 from pactstream.trust.oracle import Oracle
 
 
-class _Head(msgspec.Struct, frozen=True, rename="camel"):
-    log: str
-    leaf_index: int
-    sequence: int
-    leaf_hash: str
-
-
 class LedgerClaim(msgspec.Struct, frozen=True, rename="camel"):
     """The member `ledger` of a report, and whose report it is."""
 
-    head: _Head | None
+    head: HeadClaim | None
     checkpoint: str | None
     inclusion_proof: list[str] | None = None
 
@@ -118,7 +112,7 @@ class LedgerCheck:
         pin: Pin | None,
         note: str | None,
         agent_id: str,
-        head: _Head,
+        head: HeadClaim,
     ) -> None:
         heads = {} if pin is None or pin.heads is None else dict(pin.heads)
         known = heads.pop(agent_id, (0, ""))
@@ -162,7 +156,7 @@ def _prove(leaf: bytes, claim: LedgerClaim, checkpoint: Checkpoint, files: Fetch
     merkle.verify_inclusion(leaf, index, checkpoint.size, path, checkpoint.root)
 
 
-def _compare_heads(pin: Pin | None, agent_id: str, head: _Head) -> None:
+def _compare_heads(pin: Pin | None, agent_id: str, head: HeadClaim) -> None:
     known = None if pin is None or pin.heads is None else pin.heads.get(agent_id)
     if known is not None and known[0] == head.sequence and known[1] != head.leaf_hash:
         raise LedgerForked(f"the agent's leaf {head.sequence} is not the one seen before")
