@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from pactstream.settings import ClickHouseSettings
 from tests.cli_tools import runner
 from tests.docs_commands import ROOT, Command
 from tests.docs_run import Reader
+from tests.processes import alive
 from tests.stack import eventually
 from tests.unit.test_docs_commands import CURLS, ELSEWHERE, MIRROR, OURS, understood
 
@@ -156,16 +156,6 @@ def test_ctrl_c_leaves_nothing(up: Up) -> None:
     up.process.send_signal(signal.SIGINT)
     assert up.process.wait(60) == 0
     eventually(lambda: alive(up.children) == [], timeout=10)
-
-
-def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Those that have not ended. One that has may wait for process 1 to take note of it: a zombie."""
-    found = []
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
 
 
 def run(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

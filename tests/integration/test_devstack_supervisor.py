@@ -15,6 +15,7 @@ import pytest
 
 from pactstream.devstack.errors import ChildFailed, NoSpace
 from pactstream.devstack.supervisor import Program, Supervisor
+from tests.processes import alive
 from tests.stack import eventually
 
 SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
@@ -142,4 +143,4 @@ def test_no_child_outlives_a_killed_parent(tmp_path: Path, number: signal.Signal
         eventually(lambda: log.exists() and "up" in log.read_text())
         assert child.is_running()
         os.kill(parent.pid, number)
-    eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+    eventually(lambda: not alive([child]))
